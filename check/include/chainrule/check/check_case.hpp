@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chainrule/check/case_table.hpp"
+#include "chainrule/check/check_gradients.hpp"
+
+namespace chainrule {
+
+/// What came of one case at one size in one dtype.
+struct CaseReport {
+  std::string op;        ///< "matmul"
+  std::string name;      ///< OpCase::name()
+  std::string size;      ///< CaseSize::name
+  std::string shape;     ///< of the op's output, "[5, 4]"
+  GradientReport gradients;  ///< with the dtype, the architecture and all failures
+
+  bool ok() const noexcept { return gradients.ok(); }
+};
+
+/// check_gradients() of a case, and two more properties of backward, whose violation is added to
+/// the failures: on another graph, where the op is applied twice to the same inputs, the gradients
+/// of the inputs are the sum of both (so backward adds where it must); and running twice, in
+/// another workspace as well, gives the same bits. `kernels` null: default_kernels().
+CHAINRULE_API CaseReport check_case(const OpCase& op_case, const CaseSize& size, DType dtype,
+                                    const KernelTable* kernels = nullptr, std::uint64_t seed = 1);
+
+/// Every case of the op of that name, at every size of case_sizes(). ArgumentError, naming the ops
+/// there are, for an unknown name; so `for (const OpDef* op : all_ops()) check_op(op->name, ...)`
+/// is the whole table.
+CHAINRULE_API std::vector<CaseReport> check_op(std::string_view op, DType dtype,
+                                               const KernelTable* kernels = nullptr,
+                                               std::uint64_t seed = 1);
+
+}  // namespace chainrule

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chainrule/core/export.hpp"
+#include "chainrule/core/graph.hpp"
+#include "chainrule/kernels/kernel_table.hpp"
+#include "chainrule/runtime/differentiate.hpp"
+
+namespace chainrule {
+
+/// What was found at one element, from best to worst.
+enum class Verdict : std::uint8_t {
+  kAgree,
+  kKink,        ///< the one-sided slopes differ, and the gradient lies between them
+  kUnresolved,  ///< the numeric gradient is too uncertain to say anything
+  kDisagree,
+};
+
+/// "agree", "kink", "unresolved" or "disagree".
+CHAINRULE_API std::string_view to_string(Verdict verdict) noexcept;
+
+struct GradientCheckOptions {
+  /// The dtype whose backward is checked; differences are always taken in float64.
+  DType dtype = DType::kFloat64;
+  /// Parameters and real inputs to differentiate; empty: all that influence the output.
+  std::vector<Value> with_respect_to{};
+  /// Values whose gradient is identically zero, such as a bias in front of batch_norm. Any other
+  /// gradient that is zero everywhere is a failure.
+  std::vector<Value> zero_gradients{};
+  /// Values that may sit at a kink; elsewhere a kink is a failure. Ignored while `accept_kinks`.
+  std::vector<Value> kinks{};
+  bool accept_kinks = true;
+
+  /// First step, relative to max(|x|, mean |x| of the tensor).
+  double first_step = 1.0 / 32;
+  double relative_tolerance = 1e-9;
+  /// Tolerance in multiples of the numeric gradient's own error bar.
+  double error_bars = 10;
+  /// Tolerance of float32 in multiples of n u S; see check_gradients().
+  double float32_factor = 4;
+  /// A numeric gradient is resolved when its tolerance is below this part of the largest gradient
+  /// of the tensor.
+  double resolution = 1e-4;
+
+  /// Tensors of up to so many elements are checked element by element; of larger ones `samples`
+  /// elements drawn at random and `directions` random directions.
+  Index max_elements = 256;
+  Index samples = 48;
+  Index directions = 6;
+  std::uint64_t seed = 1;
+  /// Elements that failed to list for each value, the worst first.
+  Index max_failures = 10;
+  /// Null: default_kernels().
+  const KernelTable* kernels = nullptr;
+};
+
+/// One comparison: of an element, or along a random direction.
+struct ElementCheck {
+  Verdict verdict = Verdict::kAgree;
+  Index row = -1;  ///< -1 along a random direction
+  Index column = -1;
+  double analytic = 0;   ///< what backward gave
+  double numeric = 0;    ///< what differences gave
+  double error = 0;      ///< |analytic - numeric|; infinite when either is not finite
+  double tolerance = 0;  ///< the largest error that counts as agreement
+  double error_bar = 0;  ///< estimated error of `numeric`
+  double step = 0;       ///< the step that `numeric` came from
+  double left_slope = 0;   ///< one-sided slopes, for a kink
+  double right_slope = 0;
+};
+
+/// The gradient of one parameter or input.
+struct ValueCheck {
+  Value value;
+  std::string name;
+  Shape shape;           ///< with the rows of the batch filled in
+  Index elements = 0;    ///< compared one by one
+  Index directions = 0;  ///< random directions compared
+  Index agree = 0;       ///< how many of both got which verdict
+  Index kinks = 0;
+  Index unresolved = 0;
+  Index disagree = 0;
+  bool all_zero = false;  ///< every element that backward gave is exactly 0
+  Verdict verdict = Verdict::kAgree;  ///< the worst of them
+  ElementCheck worst;  ///< of the worst verdict the one with the largest error / tolerance
+  std::vector<ElementCheck> failures;  ///< at most GradientCheckOptions::max_failures
+};
+
+struct CHAINRULE_API GradientReport {
+  DType dtype = DType::kFloat64;
+  std::string architecture;
+  std::vector<ValueCheck> values;
+  /// Why the check failed, one line each; empty when all is well.
+  std::vector<std::string> failures;
+
+  /// True when every comparison agrees (or is an accepted kink), there was at least one, and no
+  /// gradient was zero everywhere without being declared so.
+  bool ok() const noexcept { return failures.empty() && !values.empty(); }
+  /// Elements and directions compared.
+  Index comparisons() const noexcept;
+  /// The worst verdict of all values; kUnresolved when there are none.
+  Verdict verdict() const noexcept;
+  /// The comparison with the worst verdict and, among those, the largest error / tolerance; null
+  /// when there was none.
+  const ElementCheck* worst() const noexcept;
+  /// A line for each value and each failure.
+  std::string to_text() const;
+};
+
+/// Compares what backward computes with finite differences of forward.
+///
+/// The objective is f = sum_i v_i y_i over all elements of `output`, with fixed random signed v_i,
+/// 1/2 <= |v_i| < 1, so that no wrong entry of the Jacobian can hide. Each element is
+/// differentiated in float64 by central differences with Ridders' extrapolation (Ridders 1982,
+/// "Accurate computation of F'(x) and F'(x)F''(x)", Adv. Eng. Software 4), from two starting steps
+/// that must agree (a step that jumps over a pole does not), smaller ones until they do. They agree
+/// with backward when
+///
+///   |analytic - numeric| <= error_bars * bar + noise + relative_tolerance * max(|a|, |n|),
+///
+/// noise = 8 eps sum |v_i| max|y_i| / h over the y_i that moved; float32 adds float32_factor n u S
+/// with n the longest dimension of a value between, u = 2^-24 and S the tensor's largest
+/// sum_i |v_i dy_i/dx|.
+///
+/// `feed` may be float32 or float64; values are rounded to `options.dtype` first. `output` may be a
+/// loss or any other value. Nothing is printed; whatever is wrong stands in the report: a check that
+/// compared nothing, gradients that are zero without being declared so, outputs that are not
+/// finite and gradients that differ when computed twice are failures too. Throws ArgumentError for
+/// a value that is no parameter or real input or does not influence the output, and whatever
+/// compile() and run throw.
+CHAINRULE_API GradientReport check_gradients(const Graph& graph, Value output, const Feed& feed,
+                                             const GradientCheckOptions& options = {});
+
+}  // namespace chainrule

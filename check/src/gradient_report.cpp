@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "chainrule/check/check_gradients.hpp"
+
+namespace chainrule {
+
+std::string_view to_string(Verdict verdict) noexcept {
+  switch (verdict) {
+    case Verdict::kAgree:
+      return "agree";
+    case Verdict::kKink:
+      return "kink";
+    case Verdict::kUnresolved:
+      return "unresolved";
+    case Verdict::kDisagree:
+      return "disagree";
+  }
+  return "unknown";
+}
+
+Index GradientReport::comparisons() const noexcept {
+  Index count = 0;
+  for (const ValueCheck& check : values) count += check.elements + check.directions;
+  return count;
+}
+
+Verdict GradientReport::verdict() const noexcept {
+  if (comparisons() == 0) return Verdict::kUnresolved;
+  Verdict verdict = Verdict::kAgree;
+  for (const ValueCheck& check : values) verdict = std::max(verdict, check.verdict);
+  return verdict;
+}
+
+const ElementCheck* GradientReport::worst() const noexcept {
+  const ElementCheck* worst = nullptr;
+  for (const ValueCheck& check : values) {
+    if (check.elements + check.directions == 0) continue;
+    const ElementCheck& candidate = check.worst;
+    if (worst == nullptr || candidate.verdict > worst->verdict ||
+        (candidate.verdict == worst->verdict &&
+         candidate.error * worst->tolerance > worst->error * candidate.tolerance)) {
+      worst = &candidate;
+    }
+  }
+  return worst;
+}
+
+std::string GradientReport::to_text() const {
+  std::string text;
+  for (const ValueCheck& check : values) {
+    text += fmt::format("{} {} {}: {} elements, {} directions, worst error {:.3g} of {:.3g}: {}\n",
+                        check.name, to_string(check.shape), to_string(dtype), check.elements,
+                        check.directions, check.worst.error, check.worst.tolerance,
+                        to_string(check.verdict));
+  }
+  for (const std::string& failure : failures) text += failure + "\n";
+  return text;
+}
+
+}  // namespace chainrule

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "chainrule/ops/losses.hpp"
+#include "op_cases.hpp"
+
+namespace chainrule::internal {
+namespace {
+
+constexpr Reduction kNone = Reduction::kNone;
+
+constexpr Fill kLogits{};
+constexpr Fill kOddSixteenths{Fill::Kind::kOddSixteenths, -2, 2};
+constexpr Fill kEvenSixteenths{Fill::Kind::kEvenSixteenths, -2, 2};
+constexpr Fill kProbabilities{Fill::Kind::kUniform, 0, 1};
+constexpr Fill kDistributions{Fill::Kind::kRows, 0, 1};
+constexpr Fill kCounts{Fill::Kind::kIntegers, 0, 6};
+constexpr Fill kPositive{Fill::Kind::kUniform, 0.25, 3};
+constexpr Fill kSigns{Fill::Kind::kSigns, -1, 1};
+// Few values, so that x = target or t x = 1 now and then ...
+constexpr Fill kCrowded{Fill::Kind::kEvenSixteenths, -0.25, 0.25};
+constexpr Fill kAroundOne{Fill::Kind::kEvenSixteenths, -1.25, 1.25};
+// ... and where the hinge is active and x is never a target: a single element must have a gradient.
+constexpr Fill kActive{Fill::Kind::kOddSixteenths, -0.875, 0.875};
+
+using Loss = std::function<Value(const Value& x, const Value& target)>;
+
+class Rows {
+ public:
+  explicit Rows(std::vector<OpCase>& cases) : cases_(cases) {}
+
+  void add(const OpDef& op, std::string variant, const Fill& x, const Fill& target, Loss loss) {
+    cases_.push_back({.op = &op, .variant = std::move(variant), .build = [=](CaseBuilder& b) {
+                        return loss(b.batch("x", x), b.batch("target", target));
+                      }});
+  }
+
+  void add_kinked(const OpDef& op, const Fill& x, const Fill& x_at_kink, const Fill& target,
+                  const Fill& target_at_kink, Loss loss) {
+    cases_.push_back({.op = &op, .variant = {}, .build = [=](CaseBuilder& b) {
+                        return loss(b.batch("x", is_one_element(b) ? kActive : x),
+                                    b.batch("target", target));
+                      }});
+    cases_.push_back({.op = &op, .variant = "at the kink", .build = [=](CaseBuilder& b) {
+                        const Value logits =
+                            b.batch("x", is_one_element(b) ? kActive : x_at_kink);
+                        b.expect_kinks(logits);
+                        return loss(logits, b.batch("target", target_at_kink));
+                      }});
+  }
+
+  // One class leaves nothing to choose: the loss is constant.
+  void add_classes(const OpDef& op, std::string variant, bool labels, double smoothing) {
+    cases_.push_back({.op = &op, .variant = std::move(variant), .build = [=](CaseBuilder& b) {
+                        const Value x = b.batch("x");
+                        if (b.columns() == 1) b.expect_zero_gradient(x);
+                        const Value target = labels ? b.indices("target", {kBatch}, b.columns())
+                                                    : b.batch("target", kDistributions);
+                        return softmax_cross_entropy(
+                            x, target, {.label_smoothing = smoothing, .reduction = kNone});
+                      }});
+  }
+
+ private:
+  std::vector<OpCase>& cases_;
+};
+
+}  // namespace
+
+void add_loss_cases(std::vector<OpCase>& cases) {
+  Rows rows(cases);
+  rows.add(kMeanSquaredErrorOp, "", kLogits, kLogits, [](const Value& x, const Value& t) {
+    return mean_squared_error(x, t, {.reduction = kNone});
+  });
+  rows.add_kinked(kMeanAbsoluteErrorOp, kOddSixteenths, kCrowded, kEvenSixteenths, kCrowded,
+                  [](const Value& x, const Value& t) {
+                    return mean_absolute_error(x, t, {.reduction = kNone});
+                  });
+  rows.add(kHuberOp, "", kOddSixteenths, kEvenSixteenths, [](const Value& x, const Value& t) {
+    return huber(x, t, {.delta = 0.75, .reduction = kNone});
+  });
+  rows.add(kBinaryCrossEntropyOp, "", kLogits, kProbabilities, [](const Value& x, const Value& t) {
+    return binary_cross_entropy(x, t, {.reduction = kNone});
+  });
+  rows.add_kinked(kHingeOp, kOddSixteenths, kAroundOne, kSigns, kSigns,
+                  [](const Value& x, const Value& t) {
+                    return hinge(x, t, {.reduction = kNone});
+                  });
+  rows.add(kPoissonOp, "", kLogits, kCounts, [](const Value& x, const Value& t) {
+    return poisson_nll(x, t, {.reduction = kNone});
+  });
+  rows.add(kGammaOp, "", kLogits, kPositive, [](const Value& x, const Value& t) {
+    return gamma_nll(x, t, {.shape = 1.5, .reduction = kNone});
+  });
+  rows.add(kNegativeBinomialOp, "", kLogits, kCounts, [](const Value& x, const Value& t) {
+    return negative_binomial_nll(x, t, {.dispersion = 0.7, .reduction = kNone});
+  });
+  rows.add_classes(kSoftmaxCrossEntropyOp, "", true, 0);
+  rows.add_classes(kSoftmaxCrossEntropyOp, "smoothing", true, 0.1);
+  rows.add_classes(kSoftmaxCrossEntropyProbabilitiesOp, "", false, 0);
+  rows.add_classes(kSoftmaxCrossEntropyProbabilitiesOp, "smoothing", false, 0.1);
+}
+
+}  // namespace chainrule::internal

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <type_traits>
+
+#include "chainrule/core/dtype.hpp"
+#include "chainrule/core/random.hpp"
+#include "chainrule/core/tensor.hpp"
+
+namespace chainrule {
+
+struct KernelTable;  // ops/kernels; core only passes the pointer on
+
+/// Training keeps what backward needs, draws dropout masks and uses batch statistics.
+enum class Mode : std::uint8_t { kTraining, kInference };
+
+/// The numbers a node carries beside its inputs; each op's header says what its own mean.
+struct Attributes {
+  std::array<double, 4> real{};
+  std::array<Index, 4> integer{};
+
+  bool operator==(const Attributes&) const = default;
+};
+
+/// Inputs an op may have.
+inline constexpr int kMaxInputs = 8;
+
+/// Runs `body(tile)` for every tile in [0, count), on however many threads there are. Which thread
+/// runs a tile is unspecified; a result may not depend on it.
+struct TileRunner {
+  void* self = nullptr;
+  void (*run)(void* self, Index count, void (*body)(void* argument, Index tile),
+              void* argument) = nullptr;
+
+  template <class Body>
+  void operator()(Index count, Body&& body) const {
+    run(
+        self, count,
+        [](void* argument, Index tile) {
+          (*static_cast<std::remove_reference_t<Body>*>(argument))(tile);
+        },
+        const_cast<void*>(static_cast<const void*>(&body)));
+  }
+};
+
+/// Everything one call of an op's function sees. Plain data, filled in by the executor.
+///
+/// Batched operands are windows on the rows of this call; operands without a batch dimension are
+/// whole. In a backward call the gradients of batched inputs are windows on the same rows, those of
+/// inputs without a batch dimension are this call's partial sums.
+struct OpContext {
+  const KernelTable* kernels = nullptr;
+  const Attributes* attributes = nullptr;
+  DType dtype = DType::kFloat32;
+  Mode mode = Mode::kTraining;
+  int input_count = 0;
+  std::uint32_t overwrite = 0;  ///< bit i: input_gradients[i] holds nothing yet
+  Index first_row = 0;          ///< position in the batch of this call's first row
+  Index rows = 0;               ///< rows of this call
+  Index batch_rows = 0;         ///< rows of the whole batch
+  RandomKey random;             ///< of this node in this step
+
+  std::array<ConstTensorView, kMaxInputs> inputs;
+  TensorView output;
+  TensorView saved;       ///< what forward keeps for backward; see OpDef::saved
+  ConstTensorView mirror;  ///< the transpose of input OpTraits::mirror_input, in backward
+  ConstTensorView output_gradient;
+  std::array<TensorView, kMaxInputs> input_gradients;  ///< data == nullptr: not wanted
+  double* partial = nullptr;  ///< batch reductions: sums of this block, one per output column
+
+  const TileRunner* tiles = nullptr;  ///< whole-batch ops only
+
+  template <class T>
+  MatrixView<const T> input(int i) const noexcept {
+    return inputs[static_cast<std::size_t>(i)].as<T>();
+  }
+  template <class T>
+  MatrixView<T> out() const noexcept {
+    return output.as<T>();
+  }
+  template <class T>
+  MatrixView<const T> out_gradient() const noexcept {
+    return output_gradient.as<T>();
+  }
+  template <class T>
+  MatrixView<T> in_gradient(int i) const noexcept {
+    return input_gradients[static_cast<std::size_t>(i)].as<T>();
+  }
+  /// State input i (running statistics) for writing; in commit() only.
+  template <class T>
+  MatrixView<T> state(int i) const noexcept {
+    const MatrixView<const T> view = input<T>(i);
+    return {const_cast<T*>(view.data), view.rows, view.columns, view.ld};
+  }
+  bool wants(int i) const noexcept {
+    return input_gradients[static_cast<std::size_t>(i)].data != nullptr;
+  }
+  /// True when the gradient of input i already holds a sum to add to.
+  bool accumulates(int i) const noexcept { return ((overwrite >> i) & 1U) == 0; }
+};
+
+}  // namespace chainrule

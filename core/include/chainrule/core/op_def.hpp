@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "chainrule/core/op_context.hpp"
+#include "chainrule/core/shape.hpp"
+
+namespace chainrule {
+
+/// What an op's shape rule sees.
+struct InferContext {
+  std::span<const Shape> inputs;
+  const Attributes& attributes;
+};
+
+/// How the rows of an op's output depend on the rows of its inputs.
+enum class OpKind : std::uint8_t {
+  kRowwise,         ///< row i of the output needs row i of the batched inputs only
+  kBatchReduction,  ///< forward sums a block's rows into `partial`; finish() makes the output
+  kWholeBatch,      ///< needs all rows at once; ends a row-block segment
+};
+
+/// Which values backward reads; the plan keeps these alive and no others.
+struct BackwardReads {
+  std::uint32_t inputs = 0;  ///< bit i: input i
+  bool output = false;
+};
+
+/// Bit mask of "every input".
+inline constexpr std::uint32_t kAllInputs = (1U << kMaxInputs) - 1;
+
+/// What the planner may assume of an op; it never asks for an op's name.
+struct OpTraits {
+  OpKind kind = OpKind::kRowwise;
+  int min_inputs = 1;
+  int max_inputs = 1;
+  BackwardReads backward_reads{.inputs = kAllInputs, .output = true};
+  std::uint32_t differentiable_inputs = kAllInputs;  ///< bit i: a gradient can reach input i
+  std::uint32_t index_inputs = 0;        ///< bit i: input i holds int32 indices
+  bool elementwise = false;              ///< out(i, j) depends on elements (i, j) of inputs only
+  bool output_may_alias_input = false;   ///< forward works with output and input 0 in one buffer
+  bool gradient_may_alias = false;  ///< backward works with input 0's gradient in place of dY
+  bool handles_overwrite = false;   ///< backward honours OpContext::overwrite; else it is cleared
+  int weight_input = -1;  ///< input whose gradient weight_gradient() computes instead of backward()
+  int mirror_input = -1;  ///< input whose transpose backward() reads as OpContext::mirror
+  int state_input = -1;   ///< first of the inputs that commit() may write (running statistics)
+};
+
+using OpFunction = void (*)(const OpContext&);
+/// Computes rows [first, first + count) of the weight input's gradient from the whole batch; the
+/// gradient window in the context starts at row `first`.
+using WeightGradientFunction = void (*)(const OpContext&, Index first, Index count);
+
+/// An op as data: its contract and its functions, the arrays indexed by dtype (float32, float64).
+/// Made by define_op(), which refuses an incomplete op at compile time.
+struct OpDef {
+  std::string_view name;
+  OpTraits traits;
+  /// Output shape; throws ShapeError when the inputs do not fit.
+  Shape (*infer)(const InferContext&) = nullptr;
+  /// Shape of what forward saves for backward (batched or not); null when nothing.
+  Shape (*saved)(const InferContext&) = nullptr;
+  /// Floating-point operations of forward for one row.
+  double (*flops_per_row)(const InferContext&) = nullptr;
+
+  std::array<OpFunction, 2> forward{};
+  std::array<OpFunction, 2> backward{};  ///< null: the op has no gradient
+  std::array<OpFunction, 2> finish{};    ///< batch reductions only
+  std::array<OpFunction, 2> commit{};    ///< updates state inputs after a successful step; noexcept
+  std::array<WeightGradientFunction, 2> weight_gradient{};
+  /// weight_gradient is noexcept, so that weights may be updated tile by tile as it goes.
+  bool weight_gradient_cannot_fail = false;
+
+  bool has_gradient() const noexcept { return backward[0] != nullptr; }
+};
+
+constexpr std::size_t dtype_index(DType dtype) noexcept { return dtype == DType::kFloat64 ? 1 : 0; }
+
+namespace internal {
+
+template <class Op>
+concept HasBackward = requires(const OpContext& context) {
+  Op::template backward<float>(context);
+  Op::template backward<double>(context);
+};
+template <class Op>
+concept DeclaresNoGradient = requires { requires Op::kNoGradient; };
+template <class Op>
+concept HasForward = requires(const OpContext& context) {
+  Op::template forward<float>(context);
+  Op::template forward<double>(context);
+};
+template <class Op>
+concept HasFinish = requires(const OpContext& context) {
+  Op::template finish<float>(context);
+  Op::template finish<double>(context);
+};
+template <class Op>
+concept HasCommit = requires(const OpContext& context) {
+  { Op::template commit<float>(context) } noexcept;
+  { Op::template commit<double>(context) } noexcept;
+};
+template <class Op>
+concept HasWeightGradient = requires(const OpContext& context) {
+  Op::template weight_gradient<float>(context, Index{}, Index{});
+  Op::template weight_gradient<double>(context, Index{}, Index{});
+};
+
+}  // namespace internal
+
+/// Builds the OpDef of `Op`, a struct of static members:
+///
+///     kName, kTraits, infer(), forward<T>(), and backward<T>() or kNoGradient = true
+///
+/// always, and saved(), flops_per_row(), finish<T>(), commit<T>(), weight_gradient<T>() where the
+/// traits call for them. A missing member is a compile error that says which.
+template <class Op>
+constexpr OpDef define_op() {
+  static_assert(
+      requires {
+        { Op::kName } -> std::convertible_to<std::string_view>;
+      }, "an op needs `static constexpr std::string_view kName`");
+  static_assert(
+      requires {
+        { Op::kTraits } -> std::convertible_to<OpTraits>;
+      }, "an op needs `static constexpr OpTraits kTraits`");
+  static_assert(
+      requires(const InferContext& context) {
+        { Op::infer(context) } -> std::same_as<Shape>;
+      }, "an op needs `static Shape infer(const InferContext&)`");
+  static_assert(internal::HasForward<Op>,
+                "an op needs `template <class T> static void forward(const OpContext&)`");
+  static_assert(internal::HasBackward<Op> != internal::DeclaresNoGradient<Op>,
+                "an op needs either `template <class T> static void backward(const OpContext&)` or "
+                "`static constexpr bool kNoGradient = true`");
+  static_assert((Op::kTraits.kind == OpKind::kBatchReduction) == internal::HasFinish<Op>,
+                "a batch reduction, and nothing else, needs "
+                "`template <class T> static void finish(const OpContext&)`");
+  static_assert((Op::kTraits.weight_input >= 0) == internal::HasWeightGradient<Op>,
+                "an op with a weight input, and no other, needs `template <class T> static void "
+                "weight_gradient(const OpContext&, Index first, Index count)`");
+  static_assert((Op::kTraits.state_input >= 0) == internal::HasCommit<Op>,
+                "an op with state inputs, and no other, needs "
+                "`template <class T> static void commit(const OpContext&) noexcept`");
+
+  OpDef def;
+  def.name = Op::kName;
+  def.traits = Op::kTraits;
+  def.infer = &Op::infer;
+  def.forward = {&Op::template forward<float>, &Op::template forward<double>};
+  if constexpr (internal::HasBackward<Op>) {
+    def.backward = {&Op::template backward<float>, &Op::template backward<double>};
+  }
+  if constexpr (internal::HasFinish<Op>) {
+    def.finish = {&Op::template finish<float>, &Op::template finish<double>};
+  }
+  if constexpr (internal::HasCommit<Op>) {
+    def.commit = {&Op::template commit<float>, &Op::template commit<double>};
+  }
+  if constexpr (internal::HasWeightGradient<Op>) {
+    def.weight_gradient = {&Op::template weight_gradient<float>,
+                           &Op::template weight_gradient<double>};
+    def.weight_gradient_cannot_fail =
+        noexcept(Op::template weight_gradient<float>(std::declval<const OpContext&>(), 0, 0)) &&
+        noexcept(Op::template weight_gradient<double>(std::declval<const OpContext&>(), 0, 0));
+  }
+  if constexpr (requires { &Op::saved; }) def.saved = &Op::saved;
+  if constexpr (requires { &Op::flops_per_row; }) def.flops_per_row = &Op::flops_per_row;
+  return def;
+}
+
+}  // namespace chainrule

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "chainrule/learn/model.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "chainrule/core/error.hpp"
+#include "chainrule/runtime/differentiate.hpp"
+
+namespace chainrule {
+namespace {
+
+struct Parts {
+  std::vector<Layer> layers;
+  Likelihood likelihood;
+};
+
+Parts split(std::initializer_list<ModelPart> parts) {
+  Parts result;
+  std::size_t position = 0;
+  for (const ModelPart& part : parts) {
+    const bool last = ++position == parts.size();
+    if (last != std::holds_alternative<Likelihood>(part)) {
+      throw ArgumentError(fmt::format(
+          "Model: part {} of {} is a {}, expected layers and then one likelihood", position,
+          parts.size(), last ? "layer" : "likelihood"));
+    }
+    if (last) {
+      result.likelihood = std::get<Likelihood>(part);
+    } else {
+      result.layers.push_back(std::get<Layer>(part));
+    }
+  }
+  return result;
+}
+
+// Columns that the first Linear layer reads; layers before it keep their width.
+Index input_width(const std::vector<Layer>& layers) {
+  for (const Layer& layer : layers) {
+    if (const auto* linear = std::get_if<Linear>(&layer)) return linear->in;
+  }
+  throw ArgumentError("Model: no Linear layer, expected at least one");
+}
+
+// Labels as the target [n, 1] of a likelihood with one output.
+Tensor binary_target(const Dataset& data, double negative, DType dtype) {
+  Tensor target(Shape{data.rows(), 1}, dtype);
+  Tensor column(Shape{data.rows(), 1}, DType::kFloat64);
+  for (Index i = 0; i < data.rows(); ++i) {
+    column.as<double>()(i, 0) = data.labels[static_cast<std::size_t>(i)] == 0 ? negative : 1;
+  }
+  copy_values(column.view(), target.view());
+  return target;
+}
+
+Tensor labels_as_real(const Dataset& data) {
+  Tensor target(Shape{data.rows(), 1}, DType::kFloat64);
+  for (Index i = 0; i < data.rows(); ++i) {
+    target.as<double>()(i, 0) = data.labels[static_cast<std::size_t>(i)];
+  }
+  return target;
+}
+
+}  // namespace
+
+Model::Model(std::initializer_list<ModelPart> parts)
+    : Model(split(parts).layers, split(parts).likelihood) {}
+
+Model::Model(std::vector<Layer> layers, Likelihood likelihood, DType dtype, std::uint64_t seed)
+    : layers_(std::move(layers)),
+      likelihood_(likelihood),
+      inputs_(input_width(layers_)),
+      network_(std::make_shared<const Network>(layers_, likelihood_, inputs_)),
+      parameters_(std::make_shared<Parameters>(network_->graph(), dtype, seed)),
+      schema_(std::make_shared<Schema>()) {
+  outputs_ = network_->logits().shape().columns();
+}
+
+void Model::initialize(std::uint64_t seed) {
+  parameters_->assign(Parameters(network_->graph(), dtype(), seed));
+}
+
+Model Model::clone() const {
+  Model copy = *this;
+  copy.parameters_ = std::make_shared<Parameters>(*parameters_);
+  copy.schema_ = std::make_shared<Schema>(*schema_);
+  return copy;
+}
+
+Model Model::to(DType dtype) const {
+  Model copy = *this;
+  copy.parameters_ = std::make_shared<Parameters>(parameters_->to(dtype));
+  copy.schema_ = std::make_shared<Schema>(*schema_);
+  return copy;
+}
+
+Tensor Model::prepare_inputs(const Tensor& x) const {
+  if (x.columns() != inputs_) {
+    throw ShapeError(
+        fmt::format("the model reads {} columns, the data has {}", inputs_, x.columns()));
+  }
+  const Tensor scaled = schema_->standardizer ? schema_->standardizer->apply(x) : x;
+  return scaled.to(dtype());
+}
+
+Dataset Model::prepare(const Dataset& data) const {
+  data.validate();
+  Dataset ready;
+  ready.x = prepare_inputs(data.x);
+  const bool has_labels = !data.labels.empty() || data.rows() == 0;
+  if (is_classification(likelihood_)) {
+    if (!has_labels) {
+      throw ArgumentError(fmt::format("likelihood '{}' needs class labels, the data has real targets",
+                                      name_of(likelihood_)));
+    }
+    const bool categorical = std::holds_alternative<Categorical>(likelihood_);
+    const Index allowed = categorical ? outputs_ : 2;
+    if (data.classes() > allowed) {
+      throw ArgumentError(fmt::format("the data has {} classes, the model tells apart {}",
+                                      data.classes(), allowed));
+    }
+    ready.labels = data.labels;
+    if (!categorical) {
+      ready.y = binary_target(data, std::holds_alternative<HingeLoss>(likelihood_) ? -1 : 0,
+                              dtype());
+    }
+  } else {
+    // Labels of an integer target are numbers too: counts, say.
+    ready.y = (data.y.shape().rank() == 0 ? labels_as_real(data) : data.y).to(dtype());
+    if (ready.y.columns() != outputs_) {
+      throw ShapeError(fmt::format("the model has {} outputs, the data {} targets", outputs_,
+                                   ready.y.columns()));
+    }
+  }
+  if (data.weights.shape().rank() != 0) ready.weights = data.weights.to(dtype());
+  if (data.offset.shape().rank() != 0) {
+    if (!network_->offset()) {
+      throw ArgumentError(fmt::format("likelihood '{}' with {} outputs takes no offset",
+                                      name_of(likelihood_), outputs_));
+    }
+    ready.offset = data.offset.to(dtype());
+  }
+  return ready;
+}
+
+Tensor Model::features(const Tensor& x) const {
+  const Tensor ready = prepare_inputs(x);
+  return evaluate(network_->graph(), network_->features(),
+                  {.inputs = {{network_->x(), ready.view()}},
+                   .parameters = parameters_.get(),
+                   .dtype = dtype()});
+}
+
+std::vector<Layer> mlp_layers(std::string_view widths, const Layer& activation) {
+  std::vector<Index> sizes;
+  const char* at = widths.data();
+  const char* const end = at + widths.size();
+  while (true) {
+    Index size = 0;
+    const auto parsed = std::from_chars(at, end, size);
+    if (parsed.ec != std::errc() || size < 1) break;
+    sizes.push_back(size);
+    at = parsed.ptr;
+    if (at == end || *at != '-') break;
+    ++at;
+  }
+  if (at != end || sizes.size() < 2) {
+    throw ArgumentError(fmt::format(
+        "architecture '{}', expected at least two positive sizes joined by '-', as in 64-32-10",
+        widths));
+  }
+  std::vector<Layer> layers;
+  for (std::size_t i = 0; i + 1 < sizes.size(); ++i) {
+    if (i > 0) layers.push_back(activation);
+    layers.push_back(Linear{.in = sizes[i], .out = sizes[i + 1]});
+  }
+  return layers;
+}
+
+}  // namespace chainrule

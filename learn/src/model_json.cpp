@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model_json.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "chainrule/core/error.hpp"
+#include "chainrule/learn/model_file.hpp"
+#include "overloaded.hpp"
+
+namespace chainrule::internal {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kMaxLayers = 10'000;
+
+json to_json(const Layer& layer) {
+  json result{{"type", name_of(layer)}};
+  std::visit(Overloaded{[&](const Linear& l) {
+                          result["in"] = l.in;
+                          result["out"] = l.out;
+                          result["bias"] = l.bias;
+                        },
+                        [&](const LeakyRelu& l) { result["slope"] = l.slope; },
+                        [&](const Elu& l) { result["alpha"] = l.alpha; },
+                        [&](const Dropout& l) { result["rate"] = l.rate; },
+                        [&](const LayerNorm& l) { result["epsilon"] = l.epsilon; },
+                        [&](const BatchNorm& l) {
+                          result["momentum"] = l.momentum;
+                          result["epsilon"] = l.epsilon;
+                        },
+                        [](const auto&) {}},
+             layer);
+  return result;
+}
+
+json to_json(const Likelihood& likelihood) {
+  json result{{"type", name_of(likelihood)}};
+  std::visit(Overloaded{[&](const Categorical& l) { result["label_smoothing"] = l.label_smoothing; },
+                        [&](const HuberLoss& l) { result["delta"] = l.delta; },
+                        [&](const Gamma& l) { result["shape"] = l.shape; },
+                        [&](const NegativeBinomial& l) { result["dispersion"] = l.dispersion; },
+                        [](const auto&) {}},
+             likelihood);
+  return result;
+}
+
+double number(const json& object, const char* key) { return object.at(key).get<double>(); }
+
+Layer layer_from(const json& object) {
+  const auto type = object.at("type").get<std::string>();
+  if (type == "linear") {
+    return Linear{.in = object.at("in").get<Index>(),
+                  .out = object.at("out").get<Index>(),
+                  .bias = object.at("bias").get<bool>()};
+  }
+  if (type == "leaky_relu") return LeakyRelu{.slope = number(object, "slope")};
+  if (type == "elu") return Elu{.alpha = number(object, "alpha")};
+  if (type == "dropout") return Dropout{.rate = number(object, "rate")};
+  if (type == "layer_norm") return LayerNorm{.epsilon = number(object, "epsilon")};
+  if (type == "batch_norm") {
+    return BatchNorm{.momentum = number(object, "momentum"), .epsilon = number(object, "epsilon")};
+  }
+  return activation_named(type);
+}
+
+Likelihood likelihood_from(const json& object) {
+  Likelihood likelihood = likelihood_named(object.at("type").get<std::string>());
+  std::visit(Overloaded{[&](Categorical& l) { l.label_smoothing = number(object, "label_smoothing"); },
+                        [&](HuberLoss& l) { l.delta = number(object, "delta"); },
+                        [&](Gamma& l) { l.shape = number(object, "shape"); },
+                        [&](NegativeBinomial& l) { l.dispersion = number(object, "dispersion"); },
+                        [](auto&) {}},
+             likelihood);
+  return likelihood;
+}
+
+// The weight of a Linear layer must be in the file with the described size.
+void check_size(const Layer& layer, std::size_t position, const TensorFile& file) {
+  const auto* linear = std::get_if<Linear>(&layer);
+  if (linear == nullptr) return;
+  const Tensor& weight = file.at(fmt::format("{}.weight", position));
+  if (linear->in < 1 || linear->out < 1 || weight.shape() != Shape{linear->out, linear->in}) {
+    throw FormatError(fmt::format("layer {} is described as {} -> {}, its weight is {}", position,
+                                  linear->in, linear->out, to_string(weight.shape())));
+  }
+}
+
+Schema schema_from(const json& object, Index inputs) {
+  Schema schema;
+  schema.feature_names = object.at("feature_names").get<std::vector<std::string>>();
+  schema.class_names = object.at("class_names").get<std::vector<std::string>>();
+  schema.target_name = object.at("target_name").get<std::string>();
+  const auto fits = [&](std::size_t size) { return static_cast<Index>(size) == inputs; };
+  if (!schema.feature_names.empty() && !fits(schema.feature_names.size())) {
+    throw FormatError(fmt::format("{} feature names for {} inputs", schema.feature_names.size(),
+                                  inputs));
+  }
+  if (const auto found = object.find("standardizer"); found != object.end()) {
+    schema.standardizer = Standardizer::from_json(found->dump());
+    if (!fits(schema.standardizer->mean.size())) {
+      throw FormatError(fmt::format("a standardizer of {} columns for {} inputs",
+                                    schema.standardizer->mean.size(), inputs));
+    }
+  }
+  return schema;
+}
+
+}  // namespace
+
+std::string to_json(const Model& model) {
+  json layers = json::array();
+  for (const Layer& layer : model.layers()) layers.push_back(to_json(layer));
+  const Schema& schema = model.schema();
+  json described{{"feature_names", schema.feature_names},
+                 {"class_names", schema.class_names},
+                 {"target_name", schema.target_name}};
+  if (schema.standardizer) described["standardizer"] = json::parse(schema.standardizer->to_json());
+  return json{{"format_version", kModelFormatVersion},
+              {"dtype", to_string(model.dtype())},
+              {"layers", layers},
+              {"likelihood", to_json(model.likelihood())},
+              {"schema", described}}
+      .dump();
+}
+
+Model model_from_json(std::string_view text, const TensorFile& file, DType dtype) {
+  try {
+    const json object = json::parse(text);
+    const int version = object.at("format_version").get<int>();
+    if (version < 1 || version > kModelFormatVersion) {
+      throw FormatError(fmt::format(
+          "format version {}, this library reads versions 1 to {}; update chainrule", version,
+          kModelFormatVersion));
+    }
+    const json& list = object.at("layers");
+    if (!list.is_array() || list.size() > kMaxLayers) {
+      throw FormatError("'layers' is no list of a sane length");
+    }
+    std::vector<Layer> layers;
+    for (const json& layer : list) {
+      layers.push_back(layer_from(layer));
+      check_size(layers.back(), layers.size() - 1, file);
+    }
+    Model model(std::move(layers), likelihood_from(object.at("likelihood")), dtype);
+    model.schema() = schema_from(object.at("schema"), model.inputs());
+    return model;
+  } catch (const json::exception& error) {
+    throw FormatError(fmt::format("the model description is damaged: {}", error.what()));
+  } catch (const FormatError&) {
+    throw;
+  } catch (const Error& error) {
+    throw FormatError(fmt::format("the model description contradicts itself: {}", error.what()));
+  }
+}
+
+}  // namespace chainrule::internal

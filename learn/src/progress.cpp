@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "chainrule/learn/progress.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <ostream>
+#include <string>
+
+namespace chainrule {
+namespace {
+
+using Event = TrainingProgress::Event;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kBarWidth = 24;
+constexpr auto kRedrawInterval = std::chrono::milliseconds(100);
+
+std::string metrics(const EpochRecord& record) {
+  std::string text = fmt::format("loss {:.4f}", record.loss);
+  if (record.validation) {
+    text += fmt::format(" val_loss {:.4f}", record.validation->loss);
+    if (record.validation->accuracy) {
+      text += fmt::format(" val_accuracy {:.4f}", *record.validation->accuracy);
+    }
+    if (record.validation->rmse) text += fmt::format(" val_rmse {:.4g}", *record.validation->rmse);
+  }
+  return text;
+}
+
+std::string speed(double samples_per_second) {
+  if (samples_per_second >= 1e6) return fmt::format("{:.1f}M samples/s", samples_per_second / 1e6);
+  if (samples_per_second >= 1e3) return fmt::format("{:.1f}k samples/s", samples_per_second / 1e3);
+  return fmt::format("{:.0f} samples/s", samples_per_second);
+}
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<long>(seconds + 0.5);
+  return whole >= 3600 ? fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60)
+                       : fmt::format("{}:{:02}", whole / 60, whole % 60);
+}
+
+class Bar {
+ public:
+  explicit Bar(std::ostream& out) : out_(&out) {}
+
+  void update(const TrainingProgress& progress) {
+    if (progress.event == Event::kEpoch) {
+      last_ = metrics(*progress.record);
+    } else if (progress.event == Event::kEnd) {
+      *out_ << '\n' << std::flush;
+      return;
+    } else if (Clock::now() - drawn_ < kRedrawInterval) {
+      return;
+    }
+    draw(progress);
+  }
+
+ private:
+  void draw(const TrainingProgress& progress) {
+    drawn_ = Clock::now();
+    const double done =
+        progress.epochs == 0 || progress.batches == 0
+            ? 1
+            : (static_cast<double>(std::max<Index>(progress.epoch, 1) - 1) +
+               static_cast<double>(progress.batch) / static_cast<double>(progress.batches)) /
+                  static_cast<double>(progress.epochs);
+    const auto filled = static_cast<std::size_t>(done * kBarWidth);
+    std::string line = fmt::format(
+        "epoch {}/{} [{}{}] {} {} ETA {}", progress.epoch, progress.epochs,
+        std::string(filled, '#'), std::string(kBarWidth - filled, '.'),
+        last_.empty() ? fmt::format("loss {:.4f}", progress.loss) : last_,
+        speed(progress.samples_per_second), duration(progress.eta_seconds));
+    const std::size_t width = line.size();
+    if (width < width_) line.append(width_ - width, ' ');  // over what the last line left
+    width_ = width;
+    *out_ << '\r' << line << std::flush;
+  }
+
+  std::ostream* out_;
+  std::string last_;
+  std::size_t width_ = 0;
+  Clock::time_point drawn_{};
+};
+
+}  // namespace
+
+Callback progress_bar(std::ostream& out) {
+  const auto bar = std::make_shared<Bar>(out);
+  return [bar](const TrainingProgress& progress) {
+    bar->update(progress);
+    return true;
+  };
+}
+
+Callback progress_lines(std::ostream& out) {
+  return [&out](const TrainingProgress& progress) {
+    if (progress.event != Event::kEpoch) return true;
+    out << fmt::format("epoch {}/{} {} {} {}s\n", progress.epoch, progress.epochs,
+                       metrics(*progress.record), speed(progress.record->samples_per_second),
+                       fmt::format("{:.2f}", progress.record->seconds))
+        << std::flush;
+    return true;
+  };
+}
+
+}  // namespace chainrule

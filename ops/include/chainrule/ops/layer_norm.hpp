@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "chainrule/core/graph.hpp"
+
+namespace chainrule {
+
+/// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta, mean and (biased) variance taken over
+/// each row. (Ba, Kiros & Hinton 2016.)
+///
+/// Shapes: x [batch, n] (or [m, n]), gamma [n], beta [n]; y as x. `epsilon` (attribute real[0])
+/// must be finite and > 0; ArgumentError otherwise. Backward, with h = (x - mean) rstd and e = dy
+/// gamma:
+///   dx = rstd (e - mean(e) - h mean(e h)) per row, dgamma = sum_i dy h, dbeta = sum_i dy.
+/// Reads x and gamma; saves mean and rstd of every row, [batch, 2]. Aliasing: none.
+CHAINRULE_API Value layer_norm(const Value& x, const Value& gamma, const Value& beta,
+                               double epsilon = 1e-5, Where where = Where::current());
+
+extern CHAINRULE_API const OpDef kLayerNormOp;
+
+}  // namespace chainrule

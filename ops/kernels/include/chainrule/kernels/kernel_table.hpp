@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "chainrule/core/tensor.hpp"
+
+namespace chainrule {
+
+/// Elementwise functions y = f(x); see ops/activations.hpp for the formulas. parameters[0] is the
+/// slope of kLeakyRelu and the alpha of kElu; the others read none. Accuracy: kernels/accuracy.hpp.
+enum class UnaryKernel : std::uint8_t {
+  kRelu,
+  kLeakyRelu,
+  kElu,
+  kSigmoid,
+  kTanh,
+  kSoftplus,
+  kSilu,
+  kGelu,
+  kGeluTanh,
+  kExp,
+  kLog,
+  kCount,
+};
+
+/// Losses of one row against a row of real targets; see ops/losses.hpp for the formulas.
+/// parameters[0] is the delta of kHuber, the shape of kGamma and the dispersion alpha of
+/// kNegativeBinomial; the others read none. Targets of kHinge are -1 or 1.
+enum class LossKernel : std::uint8_t {
+  kSquaredError,
+  kAbsoluteError,
+  kHuber,
+  kBinaryCrossEntropy,
+  kHinge,
+  kPoisson,
+  kGamma,
+  kNegativeBinomial,
+  kCount,
+};
+
+/// Optimizer updates of a parameter p by its gradient g, with `scalars` and states
+///   kSgd       {rate, l2}: g += l2 p; p -= rate g.
+///   kMomentum  {rate, mu, nesterov (0 or 1), l2}, state0 = v: g += l2 p; v = mu v + g;
+///              p -= rate (nesterov ? g + mu v : v).
+///   kAdam      {rate / (1 - beta1^t), beta1, beta2, epsilon, 1 / sqrt(1 - beta2^t), l2, decoupled},
+///              state0 = m, state1 = v: g += l2 p; m = beta1 m + (1 - beta1) g;
+///              v = beta2 v + (1 - beta2) g^2; p = (1 - decoupled) p
+///              - scalars[0] m / (sqrt(v) scalars[4] + epsilon).
+enum class UpdateKernel : std::uint8_t { kSgd, kMomentum, kAdam, kCount };
+
+/// A matrix with any strides: element (i, j) is data[i * row_stride + j * column_stride].
+template <class T>
+struct StridedView {
+  const T* data = nullptr;
+  Index row_stride = 0;
+  Index column_stride = 0;
+};
+
+/// The kernels of one architecture for one element type. Views may have any leading dimension and
+/// any alignment; no kernel writes the padding between a row's columns and its leading dimension.
+/// `accumulate` false overwrites the destination without reading it. Rows are independent, and a
+/// result's bits depend neither on the number of rows nor on alignment or leading dimension.
+/// Elementwise kernels allow the output to be the same view as an input of the same shape.
+template <class T>
+struct Kernels {
+  using In = MatrixView<const T>;
+  using Out = MatrixView<T>;
+  using Unary = void (*)(In x, Out y, const double* parameters);
+  /// dx (+)= dy * f'; `source` is x or y as unary_reads_output says.
+  using UnaryBackward = void (*)(In source, In dy, Out dx, const double* parameters,
+                                 bool accumulate);
+
+  std::array<Unary, static_cast<std::size_t>(UnaryKernel::kCount)> unary;
+  std::array<UnaryBackward, static_cast<std::size_t>(UnaryKernel::kCount)> unary_backward;
+
+  void (*add)(In a, In b, Out y);
+  void (*sub)(In a, In b, Out y);
+  void (*mul)(In a, In b, Out y);
+  /// y (+)= a * b.
+  void (*mul_into)(In a, In b, Out y, bool accumulate);
+  /// y (+)= alpha * x.
+  void (*scale_into)(T alpha, In x, Out y, bool accumulate);
+  /// y = x + bias, bias broadcast over the rows; y may be x.
+  void (*add_bias)(In x, const T* bias, Out y);
+  /// out (+)= column sums of x, rows added in ascending order.
+  void (*column_sum)(In x, T* out, bool accumulate);
+  /// out[j] += sum of x(i, j) in double, rows in ascending order.
+  void (*column_sum_double)(In x, double* out);
+  /// out(i, 0) (+)= sum of row i.
+  void (*row_sum)(In x, Out out, bool accumulate);
+  /// y(i, j) (+)= column(i, 0).
+  void (*broadcast_column)(In column, Out y, bool accumulate);
+  /// y(j, i) = x(i, j).
+  void (*transpose)(In x, Out y);
+
+  /// c (+)= a * b, a is c.rows x b.rows. Every element is one chain of fused multiply-adds in
+  /// ascending order of the inner index (multiply then add where the architecture has no FMA), so
+  /// its bits depend on the inner dimension alone.
+  void (*gemm)(StridedView<T> a, In b, Out c, bool accumulate);
+
+  void (*softmax)(In x, Out y);
+  void (*softmax_backward)(In y, In dy, Out dx, bool accumulate);
+  void (*log_softmax)(In x, Out y);
+  void (*log_softmax_backward)(In y, In dy, Out dx, bool accumulate);
+
+  /// y = (x - mean) * rstd * gamma + beta per row; stats(i, 0) = mean, stats(i, 1) = rstd, not
+  /// written when stats.data is null.
+  void (*layer_norm)(In x, const T* gamma, const T* beta, double epsilon, Out y, Out stats);
+  /// Any of dx.data, dgamma, dbeta may be null. dgamma and dbeta sum over the rows in order.
+  void (*layer_norm_backward)(In x, const T* gamma, In stats, In dy, Out dx, bool accumulate_dx,
+                              T* dgamma, bool accumulate_dgamma, T* dbeta, bool accumulate_dbeta);
+
+  /// Column statistics over all rows: stats(0, j) = mean, stats(1, j) = biased variance; two passes.
+  void (*column_moments)(In x, Out stats);
+  /// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta per column.
+  void (*batch_norm)(In x, In stats, const T* gamma, const T* beta, double epsilon, Out y);
+  /// Through the batch statistics; any of dx.data, dgamma, dbeta may be null.
+  void (*batch_norm_backward)(In x, In stats, const T* gamma, double epsilon, In dy, Out dx,
+                              bool accumulate_dx, T* dgamma, bool accumulate_dgamma, T* dbeta,
+                              bool accumulate_dbeta);
+
+  /// loss(i, 0) = mean over the columns of the loss of x(i, j) against target(i, j).
+  using Loss = void (*)(In x, In target, const double* parameters, Out loss);
+  /// dx(i, :) (+)= dloss(i, 0) * gradient; a dloss of exactly 0 contributes exactly 0.
+  using LossBackward = void (*)(In x, In target, const double* parameters, In dloss, Out dx,
+                                bool accumulate);
+  std::array<Loss, static_cast<std::size_t>(LossKernel::kCount)> loss;
+  std::array<LossBackward, static_cast<std::size_t>(LossKernel::kCount)> loss_backward;
+
+  /// Softmax cross-entropy of logits x against labels (n x 1, in [0, classes), checked by the
+  /// caller) with label smoothing; `probabilities` = softmax(x), not written when its data is null.
+  void (*cross_entropy)(In x, MatrixView<const std::int32_t> labels, double smoothing, Out loss,
+                        Out probabilities);
+  void (*cross_entropy_backward)(In probabilities, MatrixView<const std::int32_t> labels,
+                                 double smoothing, In dloss, Out dx, bool accumulate);
+  /// The same against rows of target probabilities.
+  void (*soft_cross_entropy)(In x, In target, double smoothing, Out loss, Out probabilities);
+  void (*soft_cross_entropy_backward)(In probabilities, In target, double smoothing, In dloss,
+                                      Out dx, bool accumulate);
+
+  /// parameter -= step(gradient, state...); null states where the update has fewer.
+  using Update = void (*)(Out parameter, In gradient, Out state0, Out state1,
+                          const double* scalars);
+  std::array<Update, static_cast<std::size_t>(UpdateKernel::kCount)> update;
+
+  /// Runs `iterations` rounds of independent FMAs in registers; returns the flops done, and through
+  /// `sink` a number that keeps the compiler from dropping them.
+  double (*fma_burst)(Index iterations, T* sink);
+};
+
+/// True when unary_backward of `kernel` reads y, false when it reads x.
+constexpr bool unary_reads_output(UnaryKernel kernel) noexcept {
+  switch (kernel) {
+    case UnaryKernel::kRelu:
+    case UnaryKernel::kElu:
+    case UnaryKernel::kSigmoid:
+    case UnaryKernel::kTanh:
+    case UnaryKernel::kExp:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// All kernels of one architecture.
+struct KernelTable {
+  std::string_view architecture;  ///< "baseline", "avx2", "avx512", "neon"
+  Index float_lanes = 0;          ///< float32 elements of one vector register
+  Kernels<float> f32;
+  Kernels<double> f64;
+
+  template <class T>
+  const Kernels<T>& get() const noexcept {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return f32;
+    } else {
+      return f64;
+    }
+  }
+};
+
+}  // namespace chainrule

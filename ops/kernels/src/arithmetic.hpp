@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+
+#include "chainrule/kernels/kernel_table.hpp"
+#include "loop.hpp"
+
+// Sums, products, broadcasts and the transpose.
+
+namespace chainrule::simd {
+
+template <class B>
+void add(In<B> a, In<B> b, Out<B> y) {
+  map<B>(y, [](B u, B v) { return u + v; }, a, b);
+}
+
+template <class B>
+void sub(In<B> a, In<B> b, Out<B> y) {
+  map<B>(y, [](B u, B v) { return u - v; }, a, b);
+}
+
+template <class B>
+void mul(In<B> a, In<B> b, Out<B> y) {
+  map<B>(y, [](B u, B v) { return u * v; }, a, b);
+}
+
+template <class B>
+void mul_into(In<B> a, In<B> b, Out<B> y, bool accumulate) {
+  map_into<B>(accumulate, y, [](B u, B v) { return u * v; }, a, b);
+}
+
+template <class B>
+void scale_into(Value<B> alpha, In<B> x, Out<B> y, bool accumulate) {
+  map_into<B>(accumulate, y, [factor = B(alpha)](B v) { return factor * v; }, x);
+}
+
+template <class B>
+void add_bias(In<B> x, const Value<B>* bias, Out<B> y) {
+  for (Index i = 0; i < x.rows; ++i) {
+    for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
+      lanes.store(y.row(i) + j, lanes.load(x.row(i) + j) + lanes.load(bias + j));
+    });
+  }
+}
+
+template <class B>
+void column_sum(In<B> x, Value<B>* out, bool accumulate) {
+  constexpr int kUnroll = 4;  // independent chains hide the latency of the addition
+  const B zero(Value<B>(0));
+  Index j = 0;
+  for (; j + kUnroll * kLanes<B> <= x.columns; j += kUnroll * kLanes<B>) {
+    B sum[kUnroll];
+    unrolled<kUnroll>([&](auto u) {
+      sum[u] = accumulate ? B::load_unaligned(out + j + u * kLanes<B>) : zero;
+    });
+    for (Index i = 0; i < x.rows; ++i) {
+      const Value<B>* const row = x.row(i) + j;
+      unrolled<kUnroll>(
+          [&](auto u) { sum[u] = sum[u] + B::load_unaligned(row + u * kLanes<B>); });
+    }
+    unrolled<kUnroll>([&](auto u) { sum[u].store_unaligned(out + j + u * kLanes<B>); });
+  }
+  for_each_vector<B>(x.columns - j, [&](Index offset, auto lanes) {
+    const Index column = j + offset;
+    B sum = accumulate ? lanes.load(out + column) : zero;
+    for (Index i = 0; i < x.rows; ++i) sum = sum + lanes.load(x.row(i) + column);
+    lanes.store(out + column, sum);
+  });
+}
+
+template <class B>
+void column_sum_double(In<B> x, double* out) {
+  for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
+    const Index count = std::min(kLanes<B>, x.columns - j);
+    double start[kLanes<B>] = {};
+    std::copy_n(out + j, count, start);
+    WideSum<B> sum(start);
+    for (Index i = 0; i < x.rows; ++i) sum.add(lanes.load(x.row(i) + j));
+    sum.store_to(start);
+    std::copy_n(start, count, out + j);
+  });
+}
+
+template <class B>
+void row_sum(In<B> x, Out<B> out, bool accumulate) {
+  for (Index i = 0; i < x.rows; ++i) {
+    const Value<B> sum = sum_over_row<B>(
+        x.columns, [&](Index j, auto lanes) { return lanes.load(x.row(i) + j); });
+    out(i, 0) = accumulate ? out(i, 0) + sum : sum;
+  }
+}
+
+template <class B>
+void broadcast_column(In<B> column, Out<B> y, bool accumulate) {
+  for (Index i = 0; i < y.rows; ++i) {
+    const B value(column(i, 0));
+    for_each_vector<B>(y.columns, [&](Index j, auto lanes) {
+      lanes.store(y.row(i) + j, accumulate ? lanes.load(y.row(i) + j) + value : value);
+    });
+  }
+}
+
+template <class B>
+void transpose(In<B> x, Out<B> y) {
+  constexpr Index kTile = 16;
+  for (Index i = 0; i < x.rows; i += kTile) {
+    const Index last_row = std::min(x.rows, i + kTile);
+    for (Index j = 0; j < x.columns; j += kTile) {
+      const Index last_column = std::min(x.columns, j + kTile);
+      for (Index column = j; column < last_column; ++column) {
+        for (Index row = i; row < last_row; ++row) y(column, row) = x(row, column);
+      }
+    }
+  }
+}
+
+}  // namespace chainrule::simd

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <type_traits>
+#include <utility>
+
+#include "simd.hpp"
+
+namespace chainrule::simd {
+
+template <class B>
+using In = MatrixView<const Value<B>>;
+template <class B>
+using Out = MatrixView<Value<B>>;
+
+/// body(std::integral_constant) for 0 .. N - 1: compilers keep arrays in registers only where every
+/// index is a constant from the start.
+template <int N, class Body>
+void unrolled(Body body) {
+  [&]<int... I>(std::integer_sequence<int, I...>) {
+    (body(std::integral_constant<int, I>{}), ...);
+  }(std::make_integer_sequence<int, N>{});
+}
+
+/// Access to one whole vector of a row.
+template <class B>
+struct Whole {
+  B load(const Value<B>* from) const { return B::load_unaligned(from); }
+  void store(Value<B>* to, B value) const { value.store_unaligned(to); }
+  /// `value` in the lanes that exist, `neutral` in the others.
+  B keep(B value, B) const { return value; }
+};
+
+/// Access to the last vector of a row, of which only `count` lanes exist. Missing lanes load as
+/// zero; memory behind the row is neither read nor written.
+template <class B>
+struct Part {
+  Index count;
+
+  B load(const Value<B>* from) const { return load_first(from, count); }
+  void store(Value<B>* to, B value) const { store_first(to, value, count); }
+  B keep(B value, B neutral) const { return keep_first(value, count, neutral); }
+};
+
+/// The loop that owns the tails: body(j, lanes) for the vectors of a row that begin at column j,
+/// `lanes` being a Whole or, once at most, a Part.
+template <class B, class Body>
+void for_each_vector(Index columns, Body&& body) {
+  Index j = 0;
+  for (; j + kLanes<B> <= columns; j += kLanes<B>) body(j, Whole<B>{});
+  if (j < columns) body(j, Part<B>{columns - j});
+}
+
+/// y(i, j) = body(inputs(i, j)...) for views of y's shape.
+template <class B, class Body, class... Inputs>
+void map(Out<B> y, Body body, Inputs... inputs) {
+  if (y.ld == y.columns && ((inputs.ld == y.columns) && ...)) {
+    y.columns *= y.rows;  // dense: one long row
+    y.rows = y.columns > 0 ? 1 : 0;
+  }
+  for (Index i = 0; i < y.rows; ++i) {
+    for_each_vector<B>(y.columns, [&](Index j, auto lanes) {
+      lanes.store(y.row(i) + j, body(lanes.load(inputs.row(i) + j)...));
+    });
+  }
+}
+
+/// y(i, j) (+)= body(inputs(i, j)...).
+template <class B, class Body, class... Inputs>
+void map_into(bool accumulate, Out<B> y, Body body, Inputs... inputs) {
+  if (accumulate) {
+    const In<B> before = y;
+    map<B>(y, [body](B sum, auto... x) { return sum + body(x...); }, before, inputs...);
+  } else {
+    map<B>(y, body, inputs...);
+  }
+}
+
+/// Sum over a row's columns of term(j, lanes).
+template <class B, class Term>
+Value<B> sum_over_row(Index columns, Term term) {
+  B sum(Value<B>(0));
+  for_each_vector<B>(columns, [&](Index j, auto lanes) {
+    sum = sum + lanes.keep(term(j, lanes), B(Value<B>(0)));
+  });
+  return reduce_sum(sum);
+}
+
+}  // namespace chainrule::simd

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What xsimd lacks, or does slowly, on AVX-512. Every native_*.hpp offers the same names.
+
+#include <immintrin.h>
+
+#include <utility>
+#include <xsimd/xsimd.hpp>
+
+namespace chainrule::simd {
+
+using NativeArch = xsimd::avx512bw;
+using Floats = xsimd::batch<float, NativeArch>;
+using Doubles = xsimd::batch<double, NativeArch>;
+
+/// Most accumulator rows of the gemm microkernel at two vectors a row.
+inline constexpr int kGemmRows = 14;
+
+// xsimd 8.1's fma is a multiplication and an addition here.
+inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+inline Doubles fma(Doubles a, Doubles b, Doubles c) { return _mm512_fmadd_pd(a, b, c); }
+inline Floats fnma(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }
+inline Doubles fnma(Doubles a, Doubles b, Doubles c) { return _mm512_fnmadd_pd(a, b, c); }
+
+/// value * 2^exponent with one rounding; exponent is integral.
+inline Floats scale_by_power(Floats value, Floats exponent) {
+  return _mm512_scalef_ps(value, exponent);
+}
+inline Doubles scale_by_power(Doubles value, Doubles exponent) {
+  return _mm512_scalef_pd(value, exponent);
+}
+
+inline __mmask16 first_floats(Index count) {
+  return static_cast<__mmask16>((1U << static_cast<unsigned>(count)) - 1U);
+}
+inline __mmask8 first_doubles(Index count) {
+  return static_cast<__mmask8>((1U << static_cast<unsigned>(count)) - 1U);
+}
+
+/// The first `count` lanes from memory, zero in the others.
+inline Floats load_first(const float* from, Index count) {
+  return _mm512_maskz_loadu_ps(first_floats(count), from);
+}
+inline Doubles load_first(const double* from, Index count) {
+  return _mm512_maskz_loadu_pd(first_doubles(count), from);
+}
+inline void store_first(float* to, Floats value, Index count) {
+  _mm512_mask_storeu_ps(to, first_floats(count), value);
+}
+inline void store_first(double* to, Doubles value, Index count) {
+  _mm512_mask_storeu_pd(to, first_doubles(count), value);
+}
+/// `value` in the first `count` lanes, `other` in the rest.
+inline Floats keep_first(Floats value, Index count, Floats other) {
+  return _mm512_mask_blend_ps(first_floats(count), other, value);
+}
+inline Doubles keep_first(Doubles value, Index count, Doubles other) {
+  return _mm512_mask_blend_pd(first_doubles(count), other, value);
+}
+
+inline std::pair<Doubles, Doubles> widen(Floats x) {
+  return {_mm512_cvtps_pd(_mm512_castps512_ps256(x)),
+          _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))};
+}
+inline Floats narrow(Doubles low, Doubles high) {
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high),
+                            1);
+}
+
+template <class Op>
+float fold(Floats x, Op op) {
+  using Half = xsimd::batch<float, xsimd::avx2>;
+  using Quarter = xsimd::batch<float, xsimd::sse2>;
+  const Half half =
+      op(Half(_mm512_castps512_ps256(x)), Half(_mm512_extractf32x8_ps(x, 1)));
+  Quarter y = op(Quarter(_mm256_castps256_ps128(half)), Quarter(_mm256_extractf128_ps(half, 1)));
+  y = op(y, Quarter(_mm_movehl_ps(y, y)));
+  y = op(y, Quarter(_mm_shuffle_ps(y, y, 1)));
+  return _mm_cvtss_f32(y);
+}
+template <class Op>
+double fold(Doubles x, Op op) {
+  using Half = xsimd::batch<double, xsimd::avx2>;
+  using Quarter = xsimd::batch<double, xsimd::sse2>;
+  const Half half =
+      op(Half(_mm512_castpd512_pd256(x)), Half(_mm512_extractf64x4_pd(x, 1)));
+  Quarter y = op(Quarter(_mm256_castpd256_pd128(half)), Quarter(_mm256_extractf128_pd(half, 1)));
+  y = op(y, Quarter(_mm_unpackhi_pd(y, y)));
+  return _mm_cvtsd_f64(y);
+}
+
+}  // namespace chainrule::simd

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string_view>
+
+#include "arithmetic.hpp"
+#include "batch_norm.hpp"
+#include "cross_entropy.hpp"
+#include "gemm.hpp"
+#include "losses.hpp"
+#include "rowwise.hpp"
+#include "unary.hpp"
+#include "updates.hpp"
+
+namespace chainrule::simd {
+
+/// Enough independent chains to keep two FMA units busy through their latency.
+template <class B>
+double fma_burst(Index iterations, Value<B>* sink) {
+  using T = Value<B>;
+  constexpr int kChains = 12;
+  B sum[kChains];
+  unrolled<kChains>([&](auto i) { sum[i] = B(static_cast<T>(i)); });
+  const B factor(T(0.5));
+  const B term(T(1));
+  for (Index k = 0; k < iterations; ++k) {
+    unrolled<kChains>([&](auto i) { sum[i] = fma(sum[i], factor, term); });
+  }
+  for (int i = 1; i < kChains; ++i) sum[0] = sum[0] + sum[i];
+  *sink = reduce_sum(sum[0]);
+  return 2.0 * kChains * static_cast<double>(kLanes<B>) * static_cast<double>(iterations);
+}
+
+template <class B>
+constexpr void set_elementwise(Kernels<Value<B>>& k) {
+  set_unary<B, Relu>(k, UnaryKernel::kRelu);
+  set_unary<B, LeakyRelu>(k, UnaryKernel::kLeakyRelu);
+  set_unary<B, Elu>(k, UnaryKernel::kElu);
+  set_unary<B, Sigmoid>(k, UnaryKernel::kSigmoid);
+  set_unary<B, Tanh>(k, UnaryKernel::kTanh);
+  set_unary<B, Softplus>(k, UnaryKernel::kSoftplus);
+  set_unary<B, Silu>(k, UnaryKernel::kSilu);
+  set_unary<B, Gelu>(k, UnaryKernel::kGelu);
+  set_unary<B, GeluTanh>(k, UnaryKernel::kGeluTanh);
+  set_unary<B, Exp>(k, UnaryKernel::kExp);
+  set_unary<B, Log>(k, UnaryKernel::kLog);
+
+  set_loss<B, SquaredError>(k, LossKernel::kSquaredError);
+  set_loss<B, AbsoluteError>(k, LossKernel::kAbsoluteError);
+  set_loss<B, Huber>(k, LossKernel::kHuber);
+  set_loss<B, BinaryCrossEntropy>(k, LossKernel::kBinaryCrossEntropy);
+  set_loss<B, Hinge>(k, LossKernel::kHinge);
+  set_loss<B, Poisson>(k, LossKernel::kPoisson);
+  set_loss<B, Gamma>(k, LossKernel::kGamma);
+  set_loss<B, NegativeBinomial>(k, LossKernel::kNegativeBinomial);
+
+  k.update[static_cast<std::size_t>(UpdateKernel::kSgd)] = &sgd_update<B>;
+  k.update[static_cast<std::size_t>(UpdateKernel::kMomentum)] = &momentum_update<B>;
+  k.update[static_cast<std::size_t>(UpdateKernel::kAdam)] = &adam_update<B>;
+}
+
+template <class B>
+constexpr Kernels<Value<B>> make_kernels() {
+  Kernels<Value<B>> k{};
+  set_elementwise<B>(k);
+  k.add = &add<B>;
+  k.sub = &sub<B>;
+  k.mul = &mul<B>;
+  k.mul_into = &mul_into<B>;
+  k.scale_into = &scale_into<B>;
+  k.add_bias = &add_bias<B>;
+  k.column_sum = &column_sum<B>;
+  k.column_sum_double = &column_sum_double<B>;
+  k.row_sum = &row_sum<B>;
+  k.broadcast_column = &broadcast_column<B>;
+  k.transpose = &transpose<B>;
+  k.gemm = &gemm<B>;
+  k.softmax = &softmax<B>;
+  k.softmax_backward = &softmax_backward<B>;
+  k.log_softmax = &log_softmax<B>;
+  k.log_softmax_backward = &log_softmax_backward<B>;
+  k.layer_norm = &layer_norm<B>;
+  k.layer_norm_backward = &layer_norm_backward<B>;
+  k.column_moments = &column_moments<B>;
+  k.batch_norm = &batch_norm<B>;
+  k.batch_norm_backward = &batch_norm_backward<B>;
+  k.cross_entropy = &cross_entropy<B>;
+  k.cross_entropy_backward = &cross_entropy_backward<B>;
+  k.soft_cross_entropy = &soft_cross_entropy<B>;
+  k.soft_cross_entropy_backward = &soft_cross_entropy_backward<B>;
+  k.fma_burst = &fma_burst<B>;
+  return k;
+}
+
+/// The table of one architecture, for its arch_*.cpp.
+template <class Arch>
+constexpr KernelTable make_table(std::string_view name) {
+  return {.architecture = name,
+          .float_lanes = kLanes<Batch<float, Arch>>,
+          .f32 = make_kernels<Batch<float, Arch>>(),
+          .f64 = make_kernels<Batch<double, Arch>>()};
+}
+
+}  // namespace chainrule::simd

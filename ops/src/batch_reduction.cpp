@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "chainrule/ops/reductions.hpp"
+#include "op_support.hpp"
+
+namespace chainrule {
+namespace {
+
+enum Input : int { kX, kWeights, kTotal };
+
+/// sums[j] = sum of w_i x(i, j) over the rows with w_i != 0.
+template <class T>
+void weighted_sums(MatrixView<const T> x, MatrixView<const T> weights, double* sums) {
+  for (Index i = 0; i < x.rows; ++i) {
+    const double weight = static_cast<double>(weights(i, 0));
+    if (weight == 0) continue;
+    for (Index j = 0; j < x.columns; ++j) sums[j] += weight * static_cast<double>(x(i, j));
+  }
+}
+
+template <bool kMean>
+struct BatchReduction {
+  static constexpr std::string_view kName = kMean ? "batch_mean" : "batch_sum";
+  static constexpr OpTraits kTraits{
+      .kind = OpKind::kBatchReduction,
+      .min_inputs = 1,
+      .max_inputs = kMean ? 3 : 2,
+      .backward_reads = {.inputs = kMean ? 0b110U : 0b010U, .output = false},
+      .differentiable_inputs = 0b001,
+      .handles_overwrite = true};
+
+  static Shape infer(const InferContext& context) {
+    const Shape& x = context.inputs[kX];
+    internal::require_batch(kName, "x", x);
+    if (context.inputs.size() > 1) check_weights(context);
+    const bool scalar = context.attributes.integer[0] != 0;
+    if (scalar && x.columns() != 1) {
+      internal::throw_shapes(kName, internal::named("x", x), "one column for a scalar");
+    }
+    return scalar || x.rank() == 1 ? Shape{} : Shape{x.columns()};
+  }
+
+  static double flops_per_row(const InferContext& context) {
+    return 2 * static_cast<double>(context.inputs[kX].columns());
+  }
+
+  template <class T>
+  static void forward(const OpContext& context) {
+    const MatrixView<const T> x = context.input<T>(kX);
+    std::fill_n(context.partial, x.columns, 0.0);
+    if (context.input_count == 1) {
+      internal::kernels<T>(context).column_sum_double(x, context.partial);
+    } else {
+      weighted_sums(x, context.input<T>(kWeights), context.partial);
+    }
+  }
+
+  template <class T>
+  static void finish(const OpContext& context) {
+    const MatrixView<T> y = context.out<T>();
+    const double denominator = divisor<T>(context);
+    for (Index j = 0; j < y.columns; ++j) {
+      y(0, j) = static_cast<T>(denominator == 0 ? 0 : context.partial[j] / denominator);
+    }
+  }
+
+  template <class T>
+  static void backward(const OpContext& context) {
+    if (!context.wants(kX)) return;
+    const MatrixView<const T> dy = context.out_gradient<T>();
+    const MatrixView<T> dx = context.in_gradient<T>(kX);
+    const double denominator = divisor<T>(context);
+    for (Index i = 0; i < dx.rows; ++i) {
+      const double weight =
+          context.input_count == 1 ? 1.0 : static_cast<double>(context.input<T>(kWeights)(i, 0));
+      const bool selected = weight != 0 && denominator != 0;
+      for (Index j = 0; j < dx.columns; ++j) {
+        const T gradient =
+            selected ? static_cast<T>(weight * static_cast<double>(dy(0, j)) / denominator) : T{0};
+        dx(i, j) = context.accumulates(kX) ? dx(i, j) + gradient : gradient;
+      }
+    }
+  }
+
+ private:
+  static void check_weights(const InferContext& context) {
+    const Shape& weights = context.inputs[kWeights];
+    if (!internal::same_matrix(weights, {kBatch})) {
+      internal::throw_shapes(kName, internal::named("weights", weights), "[batch] or [batch, 1]");
+    }
+    if (!kMean) return;
+    if (context.inputs.size() != 3) {
+      throw ArgumentError("batch_mean: got weights without their total, expected both or neither");
+    }
+    if (context.inputs[kTotal] != Shape{}) {
+      internal::throw_shapes(kName, internal::named("total", context.inputs[kTotal]), "[]");
+    }
+  }
+
+  /// What a sum is divided by; 0 stands for a mean of nothing.
+  template <class T>
+  static double divisor(const OpContext& context) {
+    if constexpr (!kMean) {
+      return 1;
+    } else {
+      if (context.input_count == 1) return static_cast<double>(context.batch_rows);
+      return static_cast<double>(context.input<T>(kTotal)(0, 0));
+    }
+  }
+};
+
+}  // namespace
+
+constinit const OpDef kBatchSumOp = define_op<BatchReduction<false>>();
+constinit const OpDef kBatchMeanOp = define_op<BatchReduction<true>>();
+
+}  // namespace chainrule

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "chainrule/ops/losses.hpp"
+#include "loss_support.hpp"
+#include "op_support.hpp"
+
+namespace chainrule {
+namespace {
+
+Shape infer_cross_entropy(std::string_view op, const InferContext& context, bool fits,
+                          std::string_view expected) {
+  const double smoothing = context.attributes.real[0];
+  internal::require_attribute(op, "label_smoothing", smoothing, smoothing >= 0 && smoothing < 1,
+                              "0 <= label_smoothing < 1");
+  const Shape& x = context.inputs[0];
+  if (!x.is_batched() || x.rank() != 2 || x.columns() == 0) {
+    internal::throw_shapes(op, internal::named("logits", x),
+                           "logits [batch, classes] with at least one class");
+  }
+  if (!fits) {
+    internal::throw_shapes(op,
+                           fmt::format("{} and {}", internal::named("logits", x),
+                                       internal::named("target", context.inputs[1])),
+                           std::string(expected));
+  }
+  return {kBatch, 1};
+}
+
+Shape probabilities_shape(const InferContext& context) { return context.inputs[0]; }
+
+constexpr OpTraits cross_entropy_traits(std::uint32_t index_inputs) {
+  return {.min_inputs = 2,
+          .max_inputs = 2,
+          .backward_reads = {.inputs = 0b10, .output = false},
+          .differentiable_inputs = 0b01,
+          .index_inputs = index_inputs,
+          .handles_overwrite = true};
+}
+
+struct LabelCrossEntropy {
+  static constexpr std::string_view kName = "softmax_cross_entropy";
+  static constexpr OpTraits kTraits = cross_entropy_traits(0b10);
+
+  static Shape infer(const InferContext& context) {
+    return infer_cross_entropy(kName, context, internal::same_matrix(context.inputs[1], {kBatch}),
+                               "labels [batch] or [batch, 1]");
+  }
+  static Shape saved(const InferContext& context) { return probabilities_shape(context); }
+  static double flops_per_row(const InferContext& context) {
+    return 25 * static_cast<double>(context.inputs[0].columns());
+  }
+
+  template <class T>
+  static void forward(const OpContext& context) {
+    const MatrixView<const T> x = context.input<T>(0);
+    const MatrixView<const std::int32_t> labels = context.input<std::int32_t>(1);
+    for (Index i = 0; i < labels.rows; ++i) {
+      const std::int32_t label = labels(i, 0);
+      if (label < 0 || label >= x.columns) {
+        internal::throw_index(kName, "label", context.first_row + i, label, x.columns);
+      }
+    }
+    internal::kernels<T>(context).cross_entropy(x, labels, context.attributes->real[0],
+                                                context.out<T>(),
+                                                internal::optional_view<T>(context.saved));
+  }
+
+  template <class T>
+  static void backward(const OpContext& context) {
+    if (!context.wants(0)) return;
+    internal::kernels<T>(context).cross_entropy_backward(
+        context.saved.as<T>(), context.input<std::int32_t>(1), context.attributes->real[0],
+        context.out_gradient<T>(), context.in_gradient<T>(0), context.accumulates(0));
+  }
+};
+
+struct ProbabilityCrossEntropy {
+  static constexpr std::string_view kName = "softmax_cross_entropy_probabilities";
+  static constexpr OpTraits kTraits = cross_entropy_traits(0);
+
+  static Shape infer(const InferContext& context) {
+    return infer_cross_entropy(kName, context, context.inputs[0] == context.inputs[1],
+                               "labels [batch] or probabilities of the logits' shape");
+  }
+  static Shape saved(const InferContext& context) { return probabilities_shape(context); }
+  static double flops_per_row(const InferContext& context) {
+    return 25 * static_cast<double>(context.inputs[0].columns());
+  }
+
+  template <class T>
+  static void forward(const OpContext& context) {
+    internal::kernels<T>(context).soft_cross_entropy(context.input<T>(0), context.input<T>(1),
+                                                     context.attributes->real[0], context.out<T>(),
+                                                     internal::optional_view<T>(context.saved));
+  }
+
+  template <class T>
+  static void backward(const OpContext& context) {
+    if (!context.wants(0)) return;
+    internal::kernels<T>(context).soft_cross_entropy_backward(
+        context.saved.as<T>(), context.input<T>(1), context.attributes->real[0],
+        context.out_gradient<T>(), context.in_gradient<T>(0), context.accumulates(0));
+  }
+};
+
+}  // namespace
+
+constinit const OpDef kSoftmaxCrossEntropyOp = define_op<LabelCrossEntropy>();
+constinit const OpDef kSoftmaxCrossEntropyProbabilitiesOp = define_op<ProbabilityCrossEntropy>();
+
+Value softmax_cross_entropy(const Value& logits, const Value& target,
+                            const CrossEntropyOptions& options, Where where) {
+  internal::graph_of(LabelCrossEntropy::kName, "target", target, where);
+  const bool labels = target.node().kind == NodeKind::kIndexInput;
+  return internal::apply_loss(labels ? kSoftmaxCrossEntropyOp : kSoftmaxCrossEntropyProbabilitiesOp,
+                              logits, target, {.real = {options.label_smoothing}}, options.weights,
+                              options.reduction, where);
+}
+
+}  // namespace chainrule

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "chainrule/ops/matmul.hpp"
+
+#include <fmt/format.h>
+
+#include "op_support.hpp"
+
+namespace chainrule {
+namespace {
+
+struct Matmul {
+  static constexpr std::string_view kName = "matmul";
+  static constexpr OpTraits kTraits{.min_inputs = 2,
+                                    .max_inputs = 2,
+                                    .backward_reads = {.inputs = 0b01, .output = false},
+                                    .handles_overwrite = true,
+                                    .weight_input = 1,
+                                    .mirror_input = 1};
+
+  static Shape infer(const InferContext& context) {
+    const Shape& x = context.inputs[0];
+    const Shape& w = context.inputs[1];
+    internal::require_matrix(kName, "x", x);
+    if (w.rank() != 2 || w.is_batched() || w.rows() != x.columns()) {
+      internal::throw_shapes(
+          kName, fmt::format("{} and {}", internal::named("x", x), internal::named("w", w)),
+          fmt::format("w [{}, columns], one row a column of x", x.columns()));
+    }
+    return internal::column_shape(x, w.columns());
+  }
+
+  static double flops_per_row(const InferContext& context) {
+    const Shape& w = context.inputs[1];
+    return 2.0 * static_cast<double>(w.rows()) * static_cast<double>(w.columns());
+  }
+
+  template <class T>
+  static void forward(const OpContext& context) {
+    const MatrixView<const T> x = context.input<T>(0);
+    internal::kernels<T>(context).gemm({x.data, x.ld, 1}, context.input<T>(1), context.out<T>(),
+                                       false);
+  }
+
+  template <class T>
+  static void backward(const OpContext& context) {
+    if (!context.wants(0)) return;
+    const MatrixView<const T> dy = context.out_gradient<T>();
+    internal::kernels<T>(context).gemm({dy.data, dy.ld, 1}, context.mirror.as<T>(),
+                                       context.in_gradient<T>(0), context.accumulates(0));
+  }
+
+  template <class T>
+  static void weight_gradient(const OpContext& context, Index first, Index count) noexcept {
+    const MatrixView<const T> x = internal::column_window(context.input<T>(0), first, count);
+    internal::kernels<T>(context).gemm({x.data, 1, x.ld}, context.out_gradient<T>(),
+                                       context.in_gradient<T>(1), context.accumulates(1));
+  }
+};
+
+}  // namespace
+
+constinit const OpDef kMatmulOp = define_op<Matmul>();
+
+Value matmul(const Value& x, const Value& w, Where where) {
+  return internal::graph_of("matmul", "x", x, where).apply(kMatmulOp, {x, w}, {}, where);
+}
+
+}  // namespace chainrule

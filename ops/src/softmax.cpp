@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "chainrule/ops/softmax.hpp"
+
+#include "op_support.hpp"
+
+namespace chainrule {
+namespace {
+
+template <bool kLog>
+struct Softmax {
+  static constexpr std::string_view kName = kLog ? "log_softmax" : "softmax";
+  static constexpr OpTraits kTraits{.backward_reads = {.inputs = 0, .output = true},
+                                    .handles_overwrite = true};
+
+  static Shape infer(const InferContext& context) {
+    internal::require_matrix(kName, "x", context.inputs[0]);
+    return context.inputs[0];
+  }
+
+  static double flops_per_row(const InferContext& context) {
+    return 22 * static_cast<double>(context.inputs[0].columns());
+  }
+
+  template <class T>
+  static void forward(const OpContext& context) {
+    const Kernels<T>& k = internal::kernels<T>(context);
+    (kLog ? k.log_softmax : k.softmax)(context.input<T>(0), context.out<T>());
+  }
+
+  template <class T>
+  static void backward(const OpContext& context) {
+    if (!context.wants(0)) return;
+    const Kernels<T>& k = internal::kernels<T>(context);
+    (kLog ? k.log_softmax_backward : k.softmax_backward)(
+        context.out<T>(), context.out_gradient<T>(), context.in_gradient<T>(0),
+        context.accumulates(0));
+  }
+};
+
+}  // namespace
+
+constinit const OpDef kSoftmaxOp = define_op<Softmax<false>>();
+constinit const OpDef kLogSoftmaxOp = define_op<Softmax<true>>();
+
+Value softmax(const Value& x, Where where) {
+  return internal::graph_of("softmax", "x", x, where).apply(kSoftmaxOp, {x}, {}, where);
+}
+
+Value log_softmax(const Value& x, Where where) {
+  return internal::graph_of("log_softmax", "x", x, where).apply(kLogSoftmaxOp, {x}, {}, where);
+}
+
+}  // namespace chainrule

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "chainrule/core/export.hpp"
+#include "chainrule/core/tensor.hpp"
+#include "chainrule/runtime/parameters.hpp"
+#include "chainrule/runtime/plan.hpp"
+
+namespace chainrule {
+
+namespace internal {
+class WorkspaceData;
+class Arena;
+class Team;
+}  // namespace internal
+
+/// Memory for the runs of one plan: activations, gradients, partial sums, results. One per thread
+/// that calls run(); reused by every run.
+class CHAINRULE_API Workspace {
+ public:
+  /// For batches of up to `max_rows` rows and runs on up to `threads` threads.
+  Workspace(const Plan& plan, Index max_rows, int threads = 1);
+  ~Workspace();
+  Workspace(Workspace&&) noexcept;
+  Workspace& operator=(Workspace&&) noexcept;
+
+  const Plan& plan() const noexcept;
+  Index max_rows() const noexcept;
+
+  /// Results of the last run; valid until the next. ArgumentError when the plan did not keep them.
+  double loss() const;
+  ConstTensorView output(Value value) const;
+  ConstTensorView gradient(Value value) const;
+
+  internal::WorkspaceData& data() const noexcept { return *data_; }
+
+ private:
+  std::unique_ptr<internal::WorkspaceData> data_;
+};
+
+/// What a run reads and writes. Everything is checked when it is bound; run() checks nothing but
+/// that all is there.
+class CHAINRULE_API Bindings {
+ public:
+  explicit Bindings(const Plan& plan);
+  ~Bindings();
+  Bindings(const Bindings&);
+  Bindings& operator=(const Bindings&);
+
+  /// An input the plan reads: its dtype (int32 for indices), its columns and, unless batched, its
+  /// rows must match (ShapeError). The memory must outlive the runs.
+  Bindings& input(Value value, ConstTensorView view);
+  Bindings& input(std::string_view name, ConstTensorView view);
+  /// The vector v of v^T (d value / d ...), for a value in CompileOptions::cotangents.
+  Bindings& cotangent(Value value, ConstTensorView view);
+  /// Parameters for plans that change nothing ...
+  Bindings& parameters(const Parameters& parameters);
+  /// ... and for plans with an update or state.
+  Bindings& parameters(Parameters& parameters);
+  /// `scalars` holds kUpdateScalars numbers for each group and is read at each run.
+  Bindings& optimizer(OptimizerState& state, std::span<const double> scalars);
+  /// Names the random numbers of the next run; draw a new one (RandomKey::stream) for each step.
+  Bindings& random(RandomKey key);
+  /// With CompileOptions::gather: the rows of the batched inputs that make up the batch.
+  Bindings& row_order(std::span<const std::uint32_t> rows);
+
+  struct Data;
+  const Data& data() const noexcept { return *data_; }
+
+ private:
+  std::unique_ptr<Data> data_;
+};
+
+/// Runs plans: on the calling thread alone, or with helpers from a TBB arena of its own. Results
+/// have the same bits either way. Several threads may run at once, each with its own workspace; the
+/// helpers serve one of them at a time, and the others run alone.
+///
+/// run() allocates nothing once its thread has run before, takes no lock, and sets the
+/// floating-point mode to round-to-nearest without flush-to-zero for its own duration.
+class CHAINRULE_API Executor {
+ public:
+  /// The serial reference executor.
+  Executor();
+  /// On up to `threads` threads, the caller included; 0 means default_threads(). More threads than
+  /// cores are allowed.
+  explicit Executor(int threads);
+  ~Executor();
+  Executor(Executor&&) noexcept;
+  Executor& operator=(Executor&&) noexcept;
+
+  int threads() const noexcept;
+  Workspace make_workspace(const Plan& plan, Index max_rows) const;
+
+  /// One pass over the batch. Throws NonFiniteError, before any parameter changes, when the plan
+  /// has an update and the loss is NaN or infinite; whatever an op throws also leaves parameters,
+  /// states and the optimizer's as they were. When blocks of rows throw, the first one's exception
+  /// is passed on.
+  void run(Workspace& workspace, const Bindings& bindings) const;
+
+  /// Calls `body` while helpers stay awake for the runs it makes on this executor from this thread;
+  /// for training loops. Returns how many threads took part in them.
+  int with_residents(const std::function<void()>& body) const;
+
+  /// For executor_in(): runs in an arena that somebody else made.
+  explicit Executor(std::unique_ptr<internal::Arena> arena);
+
+ private:
+  std::unique_ptr<internal::Arena> arena_;
+};
+
+/// Threads to use by default: the cores this process may run on, capped by the cgroup's CPU quota.
+CHAINRULE_API int default_threads();
+
+/// While it lives, TBB may run up to `threads` threads in this process, even above the number of
+/// cores (process-wide; for tests and for the command-line tool).
+class CHAINRULE_API ScopedThreadLimit {
+ public:
+  explicit ScopedThreadLimit(int threads);
+  ~ScopedThreadLimit();
+  ScopedThreadLimit(const ScopedThreadLimit&) = delete;
+  ScopedThreadLimit& operator=(const ScopedThreadLimit&) = delete;
+
+ private:
+  struct Control;
+  std::unique_ptr<Control> control_;
+};
+
+}  // namespace chainrule

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "chainrule/runtime/differentiate.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "chainrule/core/error.hpp"
+#include "chainrule/runtime/executor.hpp"
+#include "numeric.hpp"
+
+namespace chainrule {
+namespace {
+
+// The inputs of the feed that an evaluation reads: a feed may name more.
+std::vector<std::pair<Value, ConstTensorView>> inputs_read(const Graph& graph,
+                                                           const CompileOptions& options,
+                                                           const Feed& feed) {
+  std::vector<bool> needed(static_cast<std::size_t>(graph.size()));
+  const auto mark = [&](Value value) {
+    if (value && value.graph() == &graph) needed[static_cast<std::size_t>(value.id())] = true;
+  };
+  mark(options.loss);
+  for (const Value& value : options.outputs) mark(value);
+  for (const Value& value : options.cotangents) mark(value);
+  for (auto id = static_cast<NodeId>(graph.size()) - 1; id >= 0; --id) {
+    if (!needed[static_cast<std::size_t>(id)]) continue;
+    for (const NodeId i : graph.node(id).inputs) needed[static_cast<std::size_t>(i)] = true;
+  }
+  std::vector<std::pair<Value, ConstTensorView>> read;
+  for (const auto& [value, view] : feed.inputs) {
+    if (value.graph() != &graph) {
+      throw ArgumentError("Feed: an input is no value of the evaluated graph");
+    }
+    if (needed[static_cast<std::size_t>(value.id())]) read.emplace_back(value, view);
+  }
+  return read;
+}
+
+Index batch_rows(const std::vector<std::pair<Value, ConstTensorView>>& inputs) {
+  for (const auto& [value, view] : inputs) {
+    if (value.shape().is_batched()) return view.rows;
+  }
+  return 0;
+}
+
+Tensor copy(ConstTensorView view, const Shape& shape) {
+  Tensor result(shape, view.dtype);
+  copy_values(view, result.view());
+  return result;
+}
+
+// One plan with its workspace, bound to a feed.
+class Evaluation {
+ public:
+  Evaluation(const Graph& graph, const CompileOptions& options, const Feed& feed)
+      : inputs_(inputs_read(graph, options, feed)),
+        rows_(batch_rows(inputs_)),
+        plan_(compile(graph, options)),
+        workspace_(plan_, rows_),
+        bindings_(plan_) {
+    for (const auto& [value, view] : inputs_) bindings_.input(value, view);
+    if (feed.parameters != nullptr) bindings_.parameters(*feed.parameters);
+    bindings_.random(feed.random);
+  }
+
+  Index rows() const { return rows_; }
+  Bindings& bindings() { return bindings_; }
+  void run() { Executor().run(workspace_, bindings_); }
+  const Workspace& workspace() const { return workspace_; }
+  Shape shape_of(Value value) const {
+    const Shape& shape = value.shape();
+    if (!shape.is_batched()) return shape;
+    return shape.rank() == 1 ? Shape{rows_, 1} : shape.with_batch(rows_);
+  }
+
+ private:
+  std::vector<std::pair<Value, ConstTensorView>> inputs_;
+  Index rows_;
+  Plan plan_;
+  Workspace workspace_;
+  Bindings bindings_;
+};
+
+CompileOptions base_options(const Feed& feed) {
+  CompileOptions options;
+  options.dtype = feed.dtype;
+  options.mode = feed.mode;
+  return options;
+}
+
+CompileOptions vjp_options(const Feed& feed, Value output, Value node) {
+  CompileOptions options = base_options(feed);
+  options.cotangents = {output};
+  options.gradients = {node};
+  return options;
+}
+
+void set_element(TensorView view, Index i, Index j, double value) {
+  internal::by_dtype(view.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    view.as<T>()(i, j) = static_cast<T>(value);
+  });
+}
+
+bool mixes_rows(const Graph& graph, Value output, Value input, Mode mode) {
+  std::vector<bool> depends(static_cast<std::size_t>(graph.size()));
+  depends[static_cast<std::size_t>(input.id())] = true;
+  for (NodeId id = input.id() + 1; id <= output.id(); ++id) {
+    const Node& node = graph.node(id);
+    const bool any = std::any_of(node.inputs.begin(), node.inputs.end(), [&](NodeId i) {
+      return depends[static_cast<std::size_t>(i)];
+    });
+    depends[static_cast<std::size_t>(id)] = any;
+    // An op with running statistics uses them, and not the batch's, in inference.
+    const bool mixing = node.op != nullptr && node.op->traits.kind != OpKind::kRowwise &&
+                        (mode == Mode::kTraining || node.op->traits.state_input < 0);
+    if (any && mixing) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Tensor evaluate(const Graph& graph, Value output, const Feed& feed) {
+  CompileOptions options = base_options(feed);
+  options.outputs = {output};
+  Evaluation evaluation(graph, options, feed);
+  evaluation.run();
+  return copy(evaluation.workspace().output(output), evaluation.shape_of(output));
+}
+
+Tensor gradient(const Graph& graph, Value loss, Value node, const Feed& feed) {
+  CompileOptions options = base_options(feed);
+  options.loss = loss;
+  options.gradients = {node};
+  Evaluation evaluation(graph, options, feed);
+  evaluation.run();
+  return copy(evaluation.workspace().gradient(node), evaluation.shape_of(node));
+}
+
+Tensor vector_jacobian_product(const Graph& graph, Value output, Value node,
+                               ConstTensorView cotangent, const Feed& feed) {
+  Evaluation evaluation(graph, vjp_options(feed, output, node), feed);
+  evaluation.bindings().cotangent(output, cotangent);
+  evaluation.run();
+  return copy(evaluation.workspace().gradient(node), evaluation.shape_of(node));
+}
+
+Tensor elementwise_derivative(const Graph& graph, Value activation, const Feed& feed) {
+  const Node& node = activation.node();
+  if (node.op == nullptr || !node.op->traits.elementwise || node.inputs.size() != 1) {
+    throw ArgumentError(fmt::format(
+        "elementwise_derivative: {} is no elementwise function of one input", describe(node)));
+  }
+  const Value input(activation.graph(), node.inputs[0]);
+  Evaluation evaluation(graph, vjp_options(feed, activation, input), feed);
+  Tensor ones(evaluation.shape_of(activation), feed.dtype);
+  for (Index i = 0; i < ones.rows(); ++i) {
+    for (Index j = 0; j < ones.columns(); ++j) set_element(ones, i, j, 1);
+  }
+  evaluation.bindings().cotangent(activation, ones);
+  evaluation.run();
+  return copy(evaluation.workspace().gradient(input), evaluation.shape_of(input));
+}
+
+Tensor jacobian(const Graph& graph, Value output, Value input, const Feed& feed) {
+  const bool by_row = output.shape().is_batched();
+  if (!by_row || !input.shape().is_batched()) {
+    Tensor full = full_jacobian(graph, output, input, feed);
+    const Index m = by_row ? output.shape().columns() : full.rows();
+    const Index rows = !by_row ? 1 : m == 0 ? 0 : full.rows() / m;
+    Tensor result(Shape{rows, m, full.columns()}, feed.dtype);
+    copy_values(full.view(), result.view());
+    return result;
+  }
+  if (mixes_rows(graph, output, input, feed.mode)) {
+    throw UnsupportedError(
+        fmt::format("jacobian: an op between {} and {} mixes the rows of the batch, so there is no "
+                    "Jacobian of a row; full_jacobian() gives that of the batch",
+                    describe(input.node()), describe(output.node())));
+  }
+  Evaluation evaluation(graph, vjp_options(feed, output, input), feed);
+  const Index rows = evaluation.rows();
+  const Index m = output.shape().columns();
+  const Index n = input.shape().columns();
+  Tensor result(Shape{rows, m, n}, feed.dtype);
+  Tensor cotangent(evaluation.shape_of(output), feed.dtype);
+  evaluation.bindings().cotangent(output, cotangent);
+  // Rows do not influence each other, so that one pass gives row k of every Jacobian.
+  for (Index k = 0; k < m; ++k) {
+    for (Index i = 0; i < rows; ++i) set_element(cotangent, i, k, 1);
+    evaluation.run();
+    const ConstTensorView row = evaluation.workspace().gradient(input);
+    for (Index i = 0; i < rows; ++i) {
+      for (Index j = 0; j < n; ++j) set_element(result, i * m + k, j, element(row, i, j));
+      set_element(cotangent, i, k, 0);
+    }
+  }
+  return result;
+}
+
+Tensor full_jacobian(const Graph& graph, Value output, Value input, const Feed& feed) {
+  Evaluation evaluation(graph, vjp_options(feed, output, input), feed);
+  Tensor cotangent(evaluation.shape_of(output), feed.dtype);
+  const Index columns = cotangent.columns();
+  const Shape input_shape = evaluation.shape_of(input);
+  Tensor result(Shape{cotangent.rows() * columns, input_shape.elements()}, feed.dtype);
+  evaluation.bindings().cotangent(output, cotangent);
+  for (Index k = 0; k < result.rows(); ++k) {
+    set_element(cotangent, k / columns, k % columns, 1);
+    evaluation.run();
+    const ConstTensorView row = evaluation.workspace().gradient(input);
+    for (Index i = 0; i < row.rows; ++i) {
+      for (Index j = 0; j < row.columns; ++j) {
+        set_element(result, k, i * row.columns + j, element(row, i, j));
+      }
+    }
+    set_element(cotangent, k / columns, k % columns, 0);
+  }
+  return result;
+}
+
+}  // namespace chainrule

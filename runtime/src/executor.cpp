@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "chainrule/runtime/executor.hpp"
+
+#include <fmt/format.h>
+#include <tbb/global_control.h>
+#include <tbb/task_group.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "arena.hpp"
+#include "chainrule/core/error.hpp"
+#include "chainrule/runtime/tbb_arena.hpp"
+#include "floating_point.hpp"
+#include "run.hpp"
+
+namespace chainrule {
+namespace internal {
+namespace {
+
+// Below these a run is serial: waking a helper costs some 40 us, handing blocks to one that is
+// awake about 1 us, and a core does some 50 GFLOP/s on small matrices.
+constexpr double kColdFlops = 10e6;
+constexpr double kResidentFlops = 150e3;
+
+}  // namespace
+
+Arena::Arena(int threads) : threads_(threads) {
+  if (threads == 1) return;
+  // TBB prints a warning when an arena asks for more than it may have; we never print.
+  const auto allowed =
+      tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+  const auto concurrency = std::min(static_cast<std::size_t>(threads), allowed);
+  arena_ = &own_.emplace(static_cast<int>(concurrency), 1);
+}
+
+Arena::Arena(tbb::task_arena& arena) : threads_(arena.max_concurrency()), arena_(&arena) {}
+
+template <class Body>
+int Arena::with_team(Body&& body) {
+  const auto caller = std::this_thread::get_id();
+  std::thread::id nobody;
+  if (threads_ == 1 ||
+      !owner_.compare_exchange_strong(nobody, caller, std::memory_order_acq_rel)) {
+    Team alone(0);
+    body(alone);
+    return alone.participants();
+  }
+  struct Release {
+    std::atomic<std::thread::id>& owner;
+    ~Release() { owner.store({}, std::memory_order_release); }
+  } const release{owner_};
+  Team team(threads_ - 1);
+  arena_->execute([&] {
+    tbb::task_group group;
+    for (int i = 1; i < threads_; ++i) {
+      // While the caller waits for other TBB work it may pick up our tasks itself: it must not
+      // start to assist, for it would never come back to retire the team.
+      group.run([&] {
+        if (std::this_thread::get_id() != caller) team.assist();
+      });
+    }
+    struct Dismissal {
+      Team& team;
+      tbb::task_group& group;
+      ~Dismissal() {
+        team.retire();
+        group.wait();
+      }
+    } const dismissal{team, group};
+    // TBB work of the body waits for its own tasks only, and so never enters a helper's.
+    tbb::this_task_arena::isolate([&] { body(team); });
+  });
+  return team.participants();
+}
+
+Team* Arena::resident_team() const noexcept {
+  return owner_.load(std::memory_order_acquire) == std::this_thread::get_id() ? resident_ : nullptr;
+}
+
+int Arena::with_residents(const std::function<void()>& body) {
+  if (Team* const team = resident_team()) {
+    body();
+    return team->participants();
+  }
+  return with_team([&](Team& team) {
+    if (team.helpers() == 0) {
+      body();
+      return;
+    }
+    struct Scope {
+      Team*& slot;
+      ~Scope() { slot = nullptr; }
+    } const scope{resident_ = &team};
+    body();
+  });
+}
+
+}  // namespace internal
+
+Executor::Executor() : Executor(1) {}
+
+Executor::Executor(int threads) {
+  if (threads < 0) {
+    throw ArgumentError(fmt::format("Executor: got {} threads, expected 0 (default) or more",
+                                    threads));
+  }
+  arena_ = std::make_unique<internal::Arena>(threads == 0 ? default_threads() : threads);
+}
+
+Executor::Executor(std::unique_ptr<internal::Arena> arena) : arena_(std::move(arena)) {}
+Executor::~Executor() = default;
+Executor::Executor(Executor&&) noexcept = default;
+Executor& Executor::operator=(Executor&&) noexcept = default;
+
+Executor executor_in(tbb::task_arena& arena) {
+  return Executor(std::make_unique<internal::Arena>(arena));
+}
+
+int Executor::threads() const noexcept { return arena_->threads(); }
+
+Workspace Executor::make_workspace(const Plan& plan, Index max_rows) const {
+  return Workspace(plan, max_rows, threads());
+}
+
+void Executor::run(Workspace& workspace, const Bindings& bindings) const {
+  internal::WorkspaceData& data = workspace.data();
+  const Bindings::Data& bound = bindings.data();
+  if (&data.data() != &bound.plan.data()) {
+    throw ArgumentError("run: the bindings were made for another plan than the workspace");
+  }
+  const Index rows = bound.check_complete();
+  if (rows > data.max_rows()) {
+    throw ArgumentError(fmt::format("run: got {} rows, but the workspace was made for up to {}",
+                                    rows, data.max_rows()));
+  }
+  const auto execute = [&](internal::Team& team) {
+    const internal::ScopedFloatingPointMode mode;
+    internal::Run(data, bound, rows, team).execute();
+  };
+  const int usable = std::min(threads(), data.workers());
+  const double flops = data.plan().flops(rows);
+  internal::Team* const resident = arena_->resident_team();
+  if (usable > 1 && usable == threads() && resident != nullptr &&
+      flops >= internal::kResidentFlops) {
+    execute(*resident);
+  } else if (usable > 1 && usable == threads() && resident == nullptr &&
+             flops >= internal::kColdFlops) {
+    arena_->with_team(execute);
+  } else {
+    internal::Team alone(0);
+    execute(alone);
+  }
+}
+
+int Executor::with_residents(const std::function<void()>& body) const {
+  return arena_->with_residents(body);
+}
+
+struct ScopedThreadLimit::Control {
+  tbb::global_control control;
+};
+
+ScopedThreadLimit::ScopedThreadLimit(int threads)
+    : control_(new Control{{tbb::global_control::max_allowed_parallelism,
+                            static_cast<std::size_t>(threads < 1 ? 1 : threads)}}) {}
+ScopedThreadLimit::~ScopedThreadLimit() = default;
+
+}  // namespace chainrule

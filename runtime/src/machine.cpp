@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "chainrule/runtime/machine.hpp"
+
+#include <fmt/format.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <thread>
+#include <utility>
+
+#include "chainrule/kernels/dispatch.hpp"
+#include "chainrule/runtime/executor.hpp"
+
+namespace chainrule {
+namespace {
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name")) {
+      const auto colon = line.find(": ");
+      if (colon != std::string::npos) return line.substr(colon + 2);
+    }
+  }
+  return "unknown";
+}
+
+// The directory of this process's cgroup below /sys/fs/cgroup; "" when there is none (v2 only).
+std::string cgroup_path() {
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("0::")) return line.substr(3);
+  }
+  return "";
+}
+
+// The tightest quota on the way from the process's cgroup up to the root.
+std::optional<double> cgroup_quota() {
+  std::optional<double> tightest;
+  for (std::string path = cgroup_path();; path = path.substr(0, path.rfind('/'))) {
+    std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
+    std::ostringstream text;
+    text << file.rdbuf();
+    if (const auto quota = parse_cpu_max(text.str())) {
+      tightest = std::min(tightest.value_or(*quota), *quota);
+    }
+    if (path.find('/') == std::string::npos) return tightest;
+  }
+}
+
+// What OpenBLAS calls kernels that do not use the widest vectors of this CPU.
+bool is_below(std::string_view blas_core, std::string_view architecture) {
+  constexpr std::string_view kAvx512Cores[] = {"SkylakeX", "Cooperlake", "SapphireRapids"};
+  if (architecture != "avx512") return false;
+  return std::find(std::begin(kAvx512Cores), std::end(kAvx512Cores), blas_core) ==
+         std::end(kAvx512Cores);
+}
+
+struct Warnings {
+  std::mutex mutex;
+  WarningHandler handler;
+};
+
+Warnings& warnings() {
+  static Warnings instance;
+  return instance;
+}
+
+}  // namespace
+
+std::optional<double> parse_cpu_max(std::string_view text) {
+  const auto is_text = [](char c) { return c != ' ' && c != '\n'; };
+  double quota = 0;
+  double period = 0;
+  const char* const end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), end, quota);
+  if (first.ec != std::errc() || first.ptr == end || *first.ptr != ' ') return std::nullopt;
+  const auto second = std::from_chars(first.ptr + 1, end, period);
+  if (second.ec != std::errc() || !(quota > 0) || !(period > 0)) return std::nullopt;
+  if (!std::isfinite(quota / period) || std::find_if(second.ptr, end, is_text) != end) {
+    return std::nullopt;
+  }
+  return quota / period;
+}
+
+int default_threads() {
+  const int cores = usable_cores();
+  const auto quota = cgroup_quota();
+  if (!quota || *quota >= cores) return cores;
+  return std::max(1, static_cast<int>(std::ceil(*quota)));
+}
+
+MachineInfo machine_info() {
+  MachineInfo info;
+  info.cpu = cpu_name();
+  info.cores = usable_cores();
+  info.cgroup_cpus = cgroup_quota();
+  info.default_threads = default_threads();
+  info.architecture = default_kernels().architecture;
+  for (const KernelTable* table : available_kernels()) {
+    info.architectures.emplace_back(table->architecture);
+  }
+  info.blas = blas_info();
+
+  if (info.architecture != info.architectures.back()) {
+    info.warnings.push_back(fmt::format("CHAINRULE_ARCH selects '{}' kernels; this CPU runs '{}'",
+                                        info.architecture, info.architectures.back()));
+  }
+  if (is_below(info.blas.core, info.architectures.back())) {
+    const char* const override_ = std::getenv("OPENBLAS_CORETYPE");
+    info.warnings.push_back(fmt::format(
+        "OpenBLAS uses its '{}' kernels{}, below what this CPU offers: --gemm blas is slower",
+        info.blas.core,
+        override_ != nullptr ? fmt::format(" (OPENBLAS_CORETYPE={})", override_) : ""));
+  }
+  if (!info.blas.threadsafe) {
+    info.warnings.emplace_back(
+        "OpenBLAS is a serial build: --gemm blas is refused (install libopenblas-pthread-dev)");
+  }
+  return info;
+}
+
+WarningHandler set_warning_handler(WarningHandler handler) {
+  Warnings& w = warnings();
+  const std::lock_guard lock(w.mutex);
+  return std::exchange(w.handler, std::move(handler));
+}
+
+void warn(const std::string& message) {
+  Warnings& w = warnings();
+  WarningHandler handler;
+  {
+    const std::lock_guard lock(w.mutex);
+    handler = w.handler;
+  }
+  if (handler) handler(message);
+}
+
+}  // namespace chainrule

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "chainrule/core/dtype.hpp"
+
+namespace chainrule::internal {
+
+/// Calls `function(T{})` with T = double or float.
+template <class Function>
+void by_dtype(DType dtype, Function&& function) {
+  if (dtype == DType::kFloat64) {
+    function(double{});
+  } else {
+    function(float{});
+  }
+}
+
+/// parts[0] += parts[1] + ... in a binary tree whose shape depends on `count` alone; a part is
+/// `width` numbers, `stride` apart. Without parts, parts[0] becomes zero.
+template <class T>
+void add_in_tree(T* parts, Index stride, Index count, Index width) {
+  if (count == 0) {
+    for (Index j = 0; j < width; ++j) parts[j] = T{0};
+  }
+  for (Index step = 1; step < count; step *= 2) {
+    for (Index i = 0; i + step < count; i += 2 * step) {
+      T* const to = parts + i * stride;
+      const T* const from = parts + (i + step) * stride;
+      for (Index j = 0; j < width; ++j) to[j] += from[j];
+    }
+  }
+}
+
+}  // namespace chainrule::internal

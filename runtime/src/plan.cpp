@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "chainrule/runtime/plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "chainrule/core/error.hpp"
+#include "workspace_data.hpp"
+
+namespace chainrule {
+namespace {
+
+struct BlockRule {
+  Index up_to_rows;
+  Index block_rows;
+};
+
+// Small enough that two workers share a small batch, large enough that weights are read from L2
+// few times. A function of the batch alone, because partial sums are added block by block.
+constexpr std::array<BlockRule, 2> kBlockRules = {{{64, 16}, {256, 32}}};
+constexpr Index kLargestBlock = 64;
+
+constexpr std::array<std::string_view, 3> kGemmNames = {"auto", "fused", "blas"};
+
+}  // namespace
+
+GemmPath parse_gemm_path(std::string_view name) {
+  const auto* found = std::find(kGemmNames.begin(), kGemmNames.end(), name);
+  if (found == kGemmNames.end()) {
+    throw ArgumentError(fmt::format("unknown GEMM path '{}', expected auto, fused or blas", name));
+  }
+  return static_cast<GemmPath>(found - kGemmNames.begin());
+}
+
+std::string_view to_string(GemmPath path) noexcept {
+  return kGemmNames[static_cast<std::size_t>(path)];
+}
+
+Plan::Plan(std::shared_ptr<const internal::PlanData> data) : data_(std::move(data)) {}
+Plan::~Plan() = default;
+Plan::Plan(const Plan&) = default;
+Plan& Plan::operator=(const Plan&) = default;
+Plan::Plan(Plan&&) noexcept = default;
+Plan& Plan::operator=(Plan&&) noexcept = default;
+
+DType Plan::dtype() const noexcept { return data_->dtype; }
+const KernelTable& Plan::kernels() const noexcept { return data_->kernels; }
+
+Index Plan::workspace_bytes(Index rows, int threads) const {
+  return internal::WorkspaceSizes(*data_, rows, threads).total();
+}
+
+Index Plan::block_rows(Index rows) noexcept {
+  for (const BlockRule& rule : kBlockRules) {
+    if (rows <= rule.up_to_rows) return rule.block_rows;
+  }
+  return kLargestBlock;
+}
+
+Index Plan::max_blocks(Index rows) noexcept {
+  const auto blocks = [](Index batch) {
+    return (batch + block_rows(batch) - 1) / block_rows(batch);
+  };
+  Index most = std::max<Index>(1, blocks(rows));
+  for (const BlockRule& rule : kBlockRules) {
+    most = std::max(most, blocks(std::min(rows, rule.up_to_rows)));
+  }
+  return most;
+}
+
+double Plan::flops(Index rows) const noexcept {
+  return data_->flops_fixed + data_->flops_per_row * static_cast<double>(rows);
+}
+
+}  // namespace chainrule

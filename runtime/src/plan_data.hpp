@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "chainrule/core/graph.hpp"
+#include "chainrule/kernels/kernel_table.hpp"
+#include "chainrule/runtime/parameters.hpp"
+#include "chainrule/runtime/plan.hpp"
+
+namespace chainrule::internal {
+
+using BufferId = std::int32_t;
+inline constexpr BufferId kNoBuffer = -1;
+
+/// Where a buffer's memory comes from.
+enum class Region : std::uint8_t {
+  kInput,      ///< bound by the caller at each run
+  kParameter,  ///< in the bound Parameters
+  kFixed,      ///< workspace, one for the run: no batch dimension
+  kBatch,      ///< workspace, all rows of the batch
+  kBlock,      ///< workspace, one block of rows per worker
+  kPartial,    ///< workspace, one per block: sums to be added in a fixed tree
+};
+
+struct Buffer {
+  std::string name;
+  NodeId node = -1;  ///< whose value it is, of kInput and kParameter
+  Region region = Region::kFixed;
+  DType dtype = DType::kFloat32;
+  bool batched = false;
+  Index rows = 1;  ///< unless batched
+  Index columns = 1;
+  Index ld = 1;
+  /// Bytes from the region's start. For kBatch and kBlock in units of one row of the batch (block),
+  /// for kPartial in units of one block; for kInput the input's number.
+  Index offset = 0;
+  bool keep = false;  ///< read by the caller after the run
+  // Filled in by the scheduler: positions of the first and last instruction that touch it.
+  Index first_use = -1;
+  Index last_use = -1;
+
+  Index row_bytes() const noexcept { return ld * size_of(dtype); }
+  /// Bytes of one row of the batch, or of the whole buffer when not batched.
+  Index unit_bytes() const noexcept { return batched ? row_bytes() : rows * row_bytes(); }
+};
+
+enum class InstructionKind : std::uint8_t {
+  kGather,     ///< output = rows of input 0 in the bound order
+  kForward,    ///< op forward; a batch reduction writes its partial
+  kFinish,     ///< adds a reduction's partials in a tree and calls finish
+  kSeed,       ///< output_gradient of the loss = 1
+  kCotangent,  ///< output_gradient = the bound cotangent
+  kClear,      ///< output = 0
+  kBackward,   ///< op backward
+  kTranspose,  ///< mirror = input 0 transposed
+  kLossCheck,  ///< throws when the loss is not finite
+  kWeightGradient,  ///< op weight_gradient, one tile
+  kPartialSum,      ///< adds a row-wise op's partial gradients in a tree
+  kCommit,          ///< op commit
+};
+
+struct Instruction {
+  InstructionKind kind = InstructionKind::kForward;
+  OpFunction function = nullptr;
+  WeightGradientFunction weight_function = nullptr;
+  NodeId node = -1;
+  int input_count = 0;
+  std::uint32_t overwrite = 0;
+  bool row_block = false;   ///< runs once per block of rows; else once per batch
+  bool in_place = false;     ///< its result may take over the memory of what it replaces
+  bool sums_blocks = false;  ///< its partial has one part per block; else one in all
+  bool cannot_fail = false;  ///< a contribution to a weight gradient that throws nothing
+  std::array<BufferId, kMaxInputs> inputs;
+  std::array<BufferId, kMaxInputs> input_gradients;
+  BufferId output = kNoBuffer;
+  BufferId saved = kNoBuffer;
+  BufferId mirror = kNoBuffer;
+  BufferId output_gradient = kNoBuffer;
+  BufferId partial = kNoBuffer;
+
+  Instruction() {
+    inputs.fill(kNoBuffer);
+    input_gradients.fill(kNoBuffer);
+  }
+};
+
+/// The gradient of one value without a batch dimension, computed and consumed tile by tile: the
+/// contributions in order, then the update, then the mirror.
+struct TileGroup {
+  NodeId node = -1;
+  std::vector<Instruction> contributions;
+  BufferId gradient = kNoBuffer;  ///< kNoBuffer: lives in the worker's tile scratch only
+  bool gradient_holds_sum = false;  ///< whole-batch instructions have written it before
+  Index rows = 0;
+  Index columns = 0;
+  Index ld = 0;
+  Index tile_rows = 0;
+  // The update, when there is one.
+  bool update = false;
+  int group = 0;
+  BufferId parameter = kNoBuffer;
+  BufferId mirror = kNoBuffer;
+
+  Index tiles() const noexcept { return tile_rows == 0 ? 0 : (rows + tile_rows - 1) / tile_rows; }
+};
+
+enum class PhaseKind : std::uint8_t { kWholeBatch, kRowSegment, kWeightTiles };
+
+struct Phase {
+  PhaseKind kind = PhaseKind::kWholeBatch;
+  std::vector<Instruction> instructions;  ///< of kWholeBatch and kRowSegment
+  std::vector<TileGroup> groups;          ///< of kWeightTiles
+  Index tiles = 0;
+};
+
+/// What a plan remembers of a graph's node.
+struct PlanNode {
+  std::string name;
+  std::string description;
+  NodeKind kind = NodeKind::kOp;
+  Index rows = 1;         ///< over which its op runs; kBatch for those of the batch
+  int weight_input = -1;  ///< see OpTraits
+  Attributes attributes;
+};
+
+struct PlanInput {
+  NodeId node = -1;
+  std::string name;
+  DType dtype = DType::kFloat32;
+  bool batched = false;
+  Index rows = 1;
+  Index columns = 1;
+  bool is_cotangent = false;
+};
+
+struct KeptValue {
+  NodeId node = -1;
+  BufferId buffer = kNoBuffer;
+};
+
+struct PlanData {
+  const Graph* graph = nullptr;  ///< to recognize values of another graph; may be gone
+  DType dtype = DType::kFloat32;
+  Mode mode = Mode::kTraining;
+  KernelTable kernels;  ///< a copy: its gemm is OpenBLAS's under GemmPath::kBlas
+  GemmPath gemm = GemmPath::kAuto;
+  bool gather = false;
+
+  std::vector<PlanNode> nodes;
+  std::vector<Buffer> buffers;
+  std::vector<PlanInput> inputs;
+  ParameterLayout layout;
+  std::vector<Phase> phases;
+  /// Transposes of parameters, made again when the bound parameters have changed since.
+  std::vector<Instruction> mirrors;
+
+  BufferId loss = kNoBuffer;
+  std::vector<KeptValue> outputs;
+  std::vector<KeptValue> gradients;
+  const UpdateDef* update = nullptr;
+  int update_groups = 0;
+  bool writes_parameters = false;
+  bool uses_batch = false;  ///< false: no batched value at all
+
+  double flops_per_row = 0;
+  double flops_fixed = 0;
+  // Bytes a workspace needs; of kBatch and kBlock per row, of kPartial per block.
+  Index fixed_bytes = 0;
+  Index batch_unit_bytes = 0;
+  Index block_unit_bytes = 0;
+  Index partial_unit_bytes = 0;
+  Index tile_scratch_bytes = 0;  ///< per worker
+};
+
+}  // namespace chainrule::internal

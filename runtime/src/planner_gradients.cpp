@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <utility>
+
+#include "planner.hpp"
+
+namespace chainrule::internal {
+namespace {
+
+// Weight tiles are sized so that the gradient tile and what it is made of stay in L2.
+constexpr Index kTileElements = 16384;
+constexpr Index kMinTileRows = 8;
+constexpr Index kMaxTileRows = 112;
+
+Index tile_rows(Index rows, Index ld) {
+  const Index fitting = kTileElements / std::max<Index>(ld, 1) / kMinTileRows * kMinTileRows;
+  return std::min(rows, std::clamp(fitting, kMinTileRows, kMaxTileRows));
+}
+
+bool has_bit(std::uint32_t mask, std::size_t bit) { return ((mask >> bit) & 1U) != 0; }
+
+}  // namespace
+
+void Planner::emit_seeds() {
+  const auto seed = [&](NodeId id, Instruction instruction) {
+    instruction.node = id;
+    instruction.output_gradient = gradient_buffer(id);
+    instruction.row_block = node(id).shape.is_batched();
+    state(id).gradient_written = true;
+    emit(instruction);
+  };
+  for (const NodeId id : cotangents_) {
+    if (!state(id).reached) continue;
+    Instruction copy;
+    copy.kind = InstructionKind::kCotangent;
+    copy.input_count = 1;
+    copy.inputs[0] = add_input(id, "cotangent of " + node(id).name, node(id).shape,
+                               options_.dtype, true);
+    seed(id, copy);
+  }
+  if (loss_ >= 0 && state(loss_).reached && !state(loss_).gradient_written) {
+    Instruction one;
+    one.kind = InstructionKind::kSeed;
+    seed(loss_, one);
+  }
+}
+
+void Planner::emit_gradients() {
+  for (NodeId id = static_cast<NodeId>(graph_.size()) - 1; id >= 0; --id) {
+    const NodeState& s = state(id);
+    if (!s.reached) continue;
+    if (!s.contributions.empty() || s.updated) emit_tile_group(id);
+    if (node(id).kind == NodeKind::kOp) emit_backward(id);
+  }
+}
+
+void Planner::emit_backward(NodeId id) {
+  const Node& n = node(id);
+  const OpTraits& traits = n.op->traits;
+  Instruction backward;
+  backward.kind = InstructionKind::kBackward;
+  backward.function = n.op->backward[dtype_index(options_.dtype)];
+  backward.node = id;
+  backward.row_block = is_row_work(id);
+  backward.input_count = static_cast<int>(n.inputs.size());
+  backward.output_gradient = gradient_buffer(id);
+  if (traits.backward_reads.output) backward.output = state(id).value;
+  backward.saved = state(id).saved;
+  for (std::size_t i = 0; i < n.inputs.size(); ++i) {
+    if (has_bit(traits.backward_reads.inputs, i)) backward.inputs[i] = state(n.inputs[i]).value;
+  }
+
+  std::vector<std::pair<NodeId, Instruction>> partial_sums;
+  bool any = false;
+  for (std::size_t i = 0; i < n.inputs.size(); ++i) {
+    const NodeId input = n.inputs[i];
+    if (!has_bit(traits.differentiable_inputs, i) || !state(input).carries) continue;
+    if (static_cast<int>(i) == traits.weight_input) {
+      add_weight_contribution(id, static_cast<int>(i));
+      continue;
+    }
+    any = true;
+    const BufferId partial = want_input_gradient(id, static_cast<int>(i), backward);
+    if (partial == kNoBuffer) continue;
+    Instruction sum;
+    sum.kind = InstructionKind::kPartialSum;
+    sum.node = id;
+    sum.sums_blocks = true;
+    sum.partial = partial;
+    sum.cannot_fail = true;
+    partial_sums.emplace_back(input, sum);
+  }
+  if (!any) return;
+  if (traits.mirror_input >= 0) {
+    backward.mirror = mirror_of(n.inputs[static_cast<std::size_t>(traits.mirror_input)]);
+  }
+  const BufferId first = backward.input_gradients[0];
+  backward.in_place = traits.gradient_may_alias && has_bit(backward.overwrite, 0) &&
+                      std::count(backward.input_gradients.begin(), backward.input_gradients.end(),
+                                 first) == 1;
+  emit(backward);
+  for (auto& [input, sum] : partial_sums) state(input).contributions.push_back(sum);
+  const double flops = forward_flops(id);
+  (backward.row_block ? plan_->flops_per_row : plan_->flops_fixed) += flops;
+}
+
+// Gives `backward` a place for the gradient of one input. Returns the buffer of partial sums when
+// the input has no batch dimension and the work is done block by block.
+BufferId Planner::want_input_gradient(NodeId id, int input, Instruction& backward) {
+  const Node& n = node(id);
+  const auto i = static_cast<std::size_t>(input);
+  const NodeId target = n.inputs[i];
+  const bool partial = backward.row_block && !node(target).shape.is_batched();
+  BufferId buffer = kNoBuffer;
+  bool first = true;
+  if (partial) {
+    buffer = add_buffer("d " + node(target).name + " parts", Region::kPartial, node(target).shape,
+                        options_.dtype);
+  } else {
+    buffer = gradient_buffer(target);
+    first = !state(target).gradient_written;
+    state(target).gradient_written = true;
+  }
+  if (first && !n.op->traits.handles_overwrite) {
+    Instruction clear;
+    clear.kind = InstructionKind::kClear;
+    clear.node = target;
+    clear.row_block = backward.row_block;
+    clear.output = buffer;
+    emit(clear);
+    first = false;
+  }
+  if (first) backward.overwrite |= 1U << i;
+  backward.input_gradients[i] = buffer;
+  return partial ? buffer : kNoBuffer;
+}
+
+void Planner::add_weight_contribution(NodeId id, int input) {
+  const Node& n = node(id);
+  Instruction contribution;
+  contribution.kind = InstructionKind::kWeightGradient;
+  contribution.weight_function = n.op->weight_gradient[dtype_index(options_.dtype)];
+  contribution.node = id;
+  contribution.input_count = static_cast<int>(n.inputs.size());
+  contribution.output_gradient = gradient_buffer(id);
+  if (n.op->traits.handles_overwrite) contribution.overwrite = 1U << input;
+  contribution.cannot_fail = n.op->weight_gradient_cannot_fail;
+  for (std::size_t i = 0; i < n.inputs.size(); ++i) {
+    if (has_bit(n.op->traits.backward_reads.inputs, i)) {
+      contribution.inputs[i] = state(n.inputs[i]).value;
+    }
+  }
+  const NodeId target = n.inputs[static_cast<std::size_t>(input)];
+  state(target).contributions.push_back(contribution);
+  (is_row_work(id) ? plan_->flops_per_row : plan_->flops_fixed) += forward_flops(id);
+}
+
+BufferId Planner::mirror_of(NodeId id) {
+  NodeState& s = state(id);
+  if (s.mirror != kNoBuffer) return s.mirror;
+  const Shape& shape = node(id).shape;
+  s.mirror = add_buffer(node(id).name + " transposed", Region::kFixed,
+                        Shape{shape.columns(), shape.rows()}, options_.dtype);
+  Instruction transpose;
+  transpose.kind = InstructionKind::kTranspose;
+  transpose.node = id;
+  transpose.input_count = 1;
+  transpose.inputs[0] = s.value;
+  transpose.mirror = s.mirror;
+  if (node(id).kind == NodeKind::kParameter) {
+    plan_->mirrors.push_back(transpose);
+  } else {
+    emit(transpose);
+  }
+  return s.mirror;
+}
+
+void Planner::emit_tile_group(NodeId id) {
+  NodeState& s = state(id);
+  if (s.updated && !may_fuse_update(s.contributions)) {
+    add_tile_group(id, false);
+    s.contributions.clear();
+  }
+  add_tile_group(id, s.updated);
+}
+
+// False when another tile could update what a gradient still reads, or when one could throw after
+// others have been updated: the gradient then has a phase of its own before the update.
+bool Planner::may_fuse_update(const std::vector<Instruction>& contributions) const {
+  const auto is_parameter = [&](BufferId input) {
+    return input != kNoBuffer &&
+           plan_->buffers[static_cast<std::size_t>(input)].region == Region::kParameter;
+  };
+  return std::all_of(contributions.begin(), contributions.end(), [&](const Instruction& c) {
+    return c.cannot_fail && std::none_of(c.inputs.begin(), c.inputs.end(), is_parameter);
+  });
+}
+
+void Planner::add_tile_group(NodeId id, bool update) {
+  NodeState& s = state(id);
+  const Shape& shape = node(id).shape;
+  TileGroup group;
+  group.node = id;
+  group.contributions = s.contributions;
+  group.gradient_holds_sum = s.gradient_written;
+  group.rows = shape.rows();
+  group.columns = shape.columns();
+  group.ld = padded_leading_dimension(group.columns, options_.dtype);
+  group.tile_rows = tile_rows(group.rows, group.ld);
+  if (update) {
+    group.update = true;
+    group.group = s.group;
+    group.parameter = s.value;
+  }
+  // An updated gradient that nobody else reads lives in the worker's scratch tile only.
+  if (!update || s.wanted || s.gradient_written) {
+    group.gradient = gradient_buffer(id);
+  } else {
+    plan_->tile_scratch_bytes = std::max(
+        plan_->tile_scratch_bytes, group.tile_rows * group.ld * size_of(options_.dtype));
+  }
+  s.gradient_written = true;
+  drafts_.push_back({.kind = PhaseKind::kWeightTiles,
+                     .timing = update ? Timing::kUpdate : Timing::kAsap,
+                     .instruction = {},
+                     .group = std::move(group)});
+}
+
+void Planner::emit_update_checks() {
+  if (!options_.update) return;
+  // Mirrors are complete only now, and an update has to write through to them.
+  for (Draft& draft : drafts_) {
+    if (draft.group.update) draft.group.mirror = state(draft.group.node).mirror;
+  }
+  Instruction check;
+  check.kind = InstructionKind::kLossCheck;
+  check.node = loss_;
+  check.input_count = 1;
+  check.inputs[0] = state(loss_).value;
+  emit(check);
+}
+
+void Planner::emit_commits() {
+  if (!options_.update || options_.mode != Mode::kTraining) return;
+  for (NodeId id = 0; id < static_cast<NodeId>(graph_.size()); ++id) {
+    const Node& n = node(id);
+    if (!state(id).needed || n.op == nullptr || n.op->traits.state_input < 0) continue;
+    Instruction commit;
+    commit.kind = InstructionKind::kCommit;
+    commit.function = n.op->commit[dtype_index(options_.dtype)];
+    commit.node = id;
+    commit.input_count = static_cast<int>(n.inputs.size());
+    for (std::size_t i = 0; i < n.inputs.size(); ++i) {
+      if (!node(n.inputs[i]).shape.is_batched()) commit.inputs[i] = state(n.inputs[i]).value;
+    }
+    commit.saved = state(id).saved;
+    emit(commit, Timing::kCommit);
+  }
+}
+
+}  // namespace chainrule::internal

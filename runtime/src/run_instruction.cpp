@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "numeric.hpp"
+#include "run.hpp"
+
+namespace chainrule::internal {
+namespace {
+
+void copy_row(const void* from, void* to, Index bytes) {
+  std::memcpy(to, from, static_cast<std::size_t>(bytes));
+}
+
+}  // namespace
+
+void Run::run_instruction(const Instruction& instruction, Index first_row, Index rows, Index block,
+                          int worker) {
+  switch (instruction.kind) {
+    case InstructionKind::kForward:
+    case InstructionKind::kBackward:
+    case InstructionKind::kCommit:
+      call_op(instruction, first_row, rows, block, worker);
+      break;
+    case InstructionKind::kFinish:
+      finish(instruction);
+      break;
+    case InstructionKind::kGather:
+      gather(instruction, first_row, rows, worker);
+      break;
+    case InstructionKind::kCotangent:
+      copy_rows(instruction, first_row, rows, worker);
+      break;
+    case InstructionKind::kSeed:
+      by_dtype(plan_.dtype, [&](auto zero) {
+        using T = decltype(zero);
+        window(instruction.output_gradient, 0, 0, 0, worker).as<T>()(0, 0) = 1;
+      });
+      break;
+    case InstructionKind::kClear:
+      clear_rows(window(instruction.output, first_row, rows, block, worker));
+      break;
+    case InstructionKind::kTranspose:
+      by_dtype(plan_.dtype, [&](auto zero) {
+        using T = decltype(zero);
+        plan_.kernels.get<T>().transpose(window(instruction.inputs[0], 0, 0, 0, worker).as<T>(),
+                                         window(instruction.mirror, 0, 0, 0, worker).as<T>());
+      });
+      break;
+    case InstructionKind::kLossCheck:
+      check_loss(instruction);
+      break;
+    case InstructionKind::kWeightGradient:
+    case InstructionKind::kPartialSum:
+      break;  // part of a tile, see contribute()
+  }
+}
+
+// Rows of work that runs once: those of the batch, or of inputs without a batch dimension.
+Index Run::own_rows(const Instruction& instruction) const noexcept {
+  const Index rows = plan_.nodes[static_cast<std::size_t>(instruction.node)].rows;
+  return rows == kBatch ? rows_ : rows;
+}
+
+void Run::call_op(const Instruction& instruction, Index first_row, Index rows, Index block,
+                  int worker) {
+  OpContext context;
+  if (!instruction.row_block) rows = own_rows(instruction);
+  fill_context(instruction, first_row, rows, block, worker, context);
+  instruction.function(context);
+}
+
+void Run::finish(const Instruction& instruction) {
+  const Address& address = workspace_.addresses(0)[instruction.partial];
+  const Index parts = instruction.sums_blocks ? blocks_ : 1;
+  add_in_tree(reinterpret_cast<double*>(address.base),
+              address.part_bytes / static_cast<Index>(sizeof(double)), parts,
+              buffer(instruction.partial).columns);
+  OpContext context;
+  fill_context(instruction, 0, own_rows(instruction), 0, 0, context);
+  instruction.function(context);
+}
+
+void Run::gather(const Instruction& instruction, Index first_row, Index rows, int worker) {
+  const TensorView from = window(instruction.inputs[0], 0, 0, 0, worker);
+  const TensorView to = window(instruction.output, first_row, rows, 0, worker);
+  const Index element = size_of(to.dtype);
+  for (Index i = 0; i < rows; ++i) {
+    const Index row = bindings_.row_order[static_cast<std::size_t>(first_row + i)];
+    copy_row(static_cast<const std::byte*>(from.data) + row * from.ld * element,
+             static_cast<std::byte*>(to.data) + i * to.ld * element, to.columns * element);
+  }
+}
+
+void Run::copy_rows(const Instruction& instruction, Index first_row, Index rows, int worker) {
+  const TensorView from = window(instruction.inputs[0], first_row, rows, 0, worker);
+  const TensorView to = window(instruction.output_gradient, first_row, rows, 0, worker);
+  const Index element = size_of(to.dtype);
+  for (Index i = 0; i < to.rows; ++i) {
+    copy_row(static_cast<const std::byte*>(from.data) + i * from.ld * element,
+             static_cast<std::byte*>(to.data) + i * to.ld * element, to.columns * element);
+  }
+}
+
+void Run::check_loss(const Instruction& instruction) {
+  const double loss = element(window(instruction.inputs[0], 0, 0, 0, 0), 0, 0);
+  if (!std::isfinite(loss)) throw_non_finite(instruction);
+}
+
+}  // namespace chainrule::internal

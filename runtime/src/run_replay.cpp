@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "chainrule/core/error.hpp"
+#include "run.hpp"
+
+namespace chainrule::internal {
+
+// Runs forward again, serially, and looks at every value as it is made: the memory of blocks has
+// been reused by the time a loss turns out not to be finite.
+void Run::throw_non_finite(const Instruction& check) {
+  Team alone(0);
+  Run replay(workspace_, bindings_, rows_, alone);
+  std::optional<NonFinite> found;
+  for (const Phase& phase : plan_.phases) {
+    if (phase.kind == PhaseKind::kWeightTiles) continue;
+    const Index blocks = phase.kind == PhaseKind::kRowSegment ? blocks_ : 1;
+    for (Index block = 0; block < blocks && !found; ++block) {
+      replay.look_for_non_finite(phase, block, found);
+    }
+  }
+  const PlanNode& loss = plan_.nodes[static_cast<std::size_t>(check.node)];
+  if (!found) {
+    found = NonFinite{.name = loss.name, .description = loss.description, .value = NAN};
+  }
+  throw NonFiniteError(fmt::format("the loss '{}' is not finite: the first value that is not is "
+                                   "{} at row {}, column {} of {}",
+                                   loss.name, found->value, found->row, found->column, found->description),
+                       found->name);
+}
+
+void Run::look_for_non_finite(const Phase& phase, Index block, std::optional<NonFinite>& found) {
+  const bool by_block = phase.kind == PhaseKind::kRowSegment;
+  const Index first = by_block ? block * block_rows_ : 0;
+  const Index count = by_block ? std::min(block_rows_, rows_ - first) : rows_;
+  for (const Instruction& instruction : phase.instructions) {
+    const bool forward = instruction.kind == InstructionKind::kForward ||
+                         instruction.kind == InstructionKind::kFinish ||
+                         instruction.kind == InstructionKind::kGather;
+    if (instruction.kind == InstructionKind::kLossCheck ||
+        instruction.kind == InstructionKind::kCommit) {
+      return;
+    }
+    for (const BufferId input : instruction.inputs) {
+      if (!forward || found || input == kNoBuffer) continue;
+      const Region region = buffer(input).region;
+      if (region != Region::kInput && region != Region::kParameter) continue;
+      if (plan_.gather && region == Region::kInput && buffer(input).batched) continue;
+      const NodeId node = buffer(input).node;
+      found = non_finite_in(input, plan_.nodes[static_cast<std::size_t>(node)], first, count, block);
+    }
+    if (found) return;
+    run_instruction(instruction, first, count, block, 0);
+    if (!forward || instruction.output == kNoBuffer) continue;
+    const PlanNode& node = plan_.nodes[static_cast<std::size_t>(instruction.node)];
+    found = non_finite_in(instruction.output, node, first, count, block);
+    if (found) return;
+  }
+}
+
+std::optional<Run::NonFinite> Run::non_finite_in(BufferId id, const PlanNode& node,
+                                                 Index first_row, Index rows, Index block) const {
+  const TensorView view = window(id, first_row, rows, block, 0);
+  if (view.dtype == DType::kInt32) return std::nullopt;
+  for (Index i = 0; i < view.rows; ++i) {
+    for (Index j = 0; j < view.columns; ++j) {
+      const double value = element(view, i, j);
+      if (std::isfinite(value)) continue;
+      const Index row = buffer(id).batched ? first_row + i : i;
+      return NonFinite{.name = node.name,
+                       .description = node.description,
+                       .row = row,
+                       .column = j,
+                       .value = value};
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace chainrule::internal

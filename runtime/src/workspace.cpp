@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "chainrule/core/error.hpp"
+#include "workspace_data.hpp"
+
+namespace chainrule {
+namespace internal {
+namespace {
+
+Index multiply(Index a, Index b) {
+  Index result = 0;
+  if (__builtin_mul_overflow(a, b, &result)) {
+    throw ArgumentError(fmt::format("workspace: {} x {} bytes is more than can be addressed", a, b));
+  }
+  return result;
+}
+
+}  // namespace
+
+WorkspaceSizes::WorkspaceSizes(const PlanData& plan, Index max_rows, int workers)
+    : block_rows(Plan::block_rows(max_rows)), fixed(plan.fixed_bytes) {
+  blocks = Plan::max_blocks(max_rows);
+  batch = multiply(plan.batch_unit_bytes, max_rows);
+  partial = multiply(plan.partial_unit_bytes, blocks);
+  block = multiply(multiply(plan.block_unit_bytes, block_rows), workers);
+  tile_scratch = multiply(plan.tile_scratch_bytes, workers);
+}
+
+WorkspaceData::WorkspaceData(const Plan& plan, Index max_rows, int threads)
+    : plan_(plan), max_rows_(max_rows), workers_(threads) {
+  if (max_rows < 0 || threads < 1) {
+    throw ArgumentError(fmt::format(
+        "Workspace: got {} rows and {} threads, expected rows >= 0 and threads >= 1", max_rows,
+        threads));
+  }
+  const WorkspaceSizes sizes(data(), max_rows, threads);
+  block_capacity_ = sizes.block_rows;
+  blocks_ = sizes.blocks;
+  memory_ = Tensor(Shape{sizes.total() / 4 + 1}, DType::kFloat32, Layout::kDense);
+  fixed_ = static_cast<std::byte*>(memory_.data());
+  batch_ = fixed_ + sizes.fixed;
+  partial_ = batch_ + sizes.batch;
+  block_ = partial_ + sizes.partial;
+  tile_scratch_ = block_ + sizes.block;
+
+  Index widest = 0;
+  const auto& buffers = data().buffers;
+  addresses_.resize(buffers.size() * static_cast<std::size_t>(workers_));
+  for (int worker = 0; worker < workers_; ++worker) {
+    for (std::size_t i = 0; i < buffers.size(); ++i) {
+      addresses_[static_cast<std::size_t>(worker) * buffers.size() + i] =
+          address(buffers[i], worker);
+    }
+  }
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    if (buffers[i].region == Region::kInput || buffers[i].region == Region::kParameter) {
+      bound_.push_back(static_cast<BufferId>(i));
+    }
+    if (buffers[i].region == Region::kPartial) widest = std::max(widest, buffers[i].columns);
+  }
+  reduction_total.resize(static_cast<std::size_t>(widest));
+}
+
+Address WorkspaceData::address(const Buffer& buffer, int worker) const noexcept {
+  Address result{.base = nullptr, .row_bytes = 0, .part_bytes = 0, .ld = buffer.ld};
+  switch (buffer.region) {
+    case Region::kFixed:
+      result.base = fixed_ + buffer.offset;
+      break;
+    case Region::kBatch:
+      result.base = batch_ + buffer.offset * max_rows_;
+      result.row_bytes = buffer.row_bytes();
+      break;
+    case Region::kBlock:
+      result.base = block_ + (static_cast<Index>(worker) * data().block_unit_bytes +
+                              buffer.offset) * block_capacity_;
+      break;
+    case Region::kPartial:
+      result.base = partial_ + buffer.offset * blocks_;
+      result.part_bytes = (buffer.unit_bytes() + kAlignment - 1) / kAlignment * kAlignment;
+      break;
+    case Region::kInput:
+    case Region::kParameter:
+      break;
+  }
+  return result;
+}
+
+void WorkspaceData::bind(const Bindings::Data& bindings) {
+  const auto& buffers = data().buffers;
+  for (const BufferId id : bound_) {
+    const Buffer& buffer = buffers[static_cast<std::size_t>(id)];
+    Address now{.base = nullptr, .row_bytes = 0, .part_bytes = 0, .ld = buffer.ld};
+    if (buffer.region == Region::kParameter) {
+      now.base = const_cast<std::byte*>(bindings.parameters->slab()) + buffer.offset;
+    } else {
+      const ConstTensorView& view = bindings.inputs[static_cast<std::size_t>(buffer.offset)];
+      now.base = static_cast<std::byte*>(const_cast<void*>(view.data));
+      now.ld = view.ld;
+      now.row_bytes = buffer.batched ? view.ld * size_of(view.dtype) : 0;
+    }
+    for (int worker = 0; worker < workers_; ++worker) {
+      addresses_[static_cast<std::size_t>(worker) * buffers.size() +
+                 static_cast<std::size_t>(id)] = now;
+    }
+  }
+}
+
+ConstTensorView WorkspaceData::kept(BufferId id) const {
+  const Buffer& buffer = data().buffers[static_cast<std::size_t>(id)];
+  const Address& address = addresses(0)[id];
+  return {address.base, buffer.dtype, buffer.batched ? rows : buffer.rows, buffer.columns,
+          address.ld};
+}
+
+}  // namespace internal
+
+Workspace::Workspace(const Plan& plan, Index max_rows, int threads)
+    : data_(std::make_unique<internal::WorkspaceData>(plan, max_rows, threads)) {}
+Workspace::~Workspace() = default;
+Workspace::Workspace(Workspace&&) noexcept = default;
+Workspace& Workspace::operator=(Workspace&&) noexcept = default;
+
+const Plan& Workspace::plan() const noexcept { return data_->plan(); }
+Index Workspace::max_rows() const noexcept { return data_->max_rows(); }
+
+double Workspace::loss() const {
+  if (data_->data().loss == internal::kNoBuffer) {
+    throw ArgumentError("Workspace::loss: the plan was compiled without a loss");
+  }
+  return element(data_->kept(data_->data().loss), 0, 0);
+}
+
+namespace {
+
+ConstTensorView find_kept(const internal::WorkspaceData& data,
+                          const std::vector<internal::KeptValue>& list, Value value,
+                          std::string_view what) {
+  for (const internal::KeptValue& kept : list) {
+    if (value.graph() == data.data().graph && kept.node == value.id()) return data.kept(kept.buffer);
+  }
+  throw ArgumentError(fmt::format("Workspace: the plan does not keep the {} of {}", what,
+                                  value ? describe(value.node()) : std::string("an empty value")));
+}
+
+}  // namespace
+
+ConstTensorView Workspace::output(Value value) const {
+  return find_kept(*data_, data_->data().outputs, value, "value");
+}
+
+ConstTensorView Workspace::gradient(Value value) const {
+  return find_kept(*data_, data_->data().gradients, value, "gradient");
+}
+
+}  // namespace chainrule

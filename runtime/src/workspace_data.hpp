@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <span>
+#include <vector>
+
+#include "chainrule/core/tensor.hpp"
+#include "chainrule/runtime/executor.hpp"
+#include "chainrule/runtime/plan.hpp"
+#include "plan_data.hpp"
+
+namespace chainrule::internal {
+
+/// Where one buffer is right now.
+struct Address {
+  std::byte* base = nullptr;
+  Index row_bytes = 0;   ///< from one row of the batch to the next; 0 for what blocks do not share
+  Index part_bytes = 0;  ///< from one block's partial to the next
+  Index ld = 0;
+};
+
+/// A plan's buffers in memory, with one table of addresses per worker: block memory differs.
+class WorkspaceData {
+ public:
+  WorkspaceData(const Plan& plan, Index max_rows, int threads);
+
+  const Plan& plan() const noexcept { return plan_; }
+  const PlanData& data() const noexcept { return plan_.data(); }
+  Index max_rows() const noexcept { return max_rows_; }
+  int workers() const noexcept { return workers_; }
+
+  const Address* addresses(int worker) const noexcept {
+    return addresses_.data() + static_cast<std::size_t>(worker) * data().buffers.size();
+  }
+  std::byte* tile_scratch(int worker) const noexcept {
+    return tile_scratch_ + static_cast<Index>(worker) * data().tile_scratch_bytes;
+  }
+  /// Points all workers' tables at what is bound for this run.
+  void bind(const Bindings::Data& bindings);
+
+  /// A kept value after a run.
+  ConstTensorView kept(BufferId buffer) const;
+
+  Index rows = 0;                   ///< of the current or last run
+  std::uint64_t mirror_version = 0;  ///< Parameters::version() the mirrors were made from
+  /// One per phase worker: sums of a reduction on their way to finish().
+  std::vector<double> reduction_total;
+
+ private:
+  Address address(const Buffer& buffer, int worker) const noexcept;
+
+  Plan plan_;
+  Index max_rows_;
+  int workers_;
+  Index block_capacity_;
+  Index blocks_;
+  Tensor memory_;
+  std::byte* fixed_ = nullptr;
+  std::byte* batch_ = nullptr;
+  std::byte* partial_ = nullptr;
+  std::byte* block_ = nullptr;
+  std::byte* tile_scratch_ = nullptr;
+  std::vector<Address> addresses_;
+  std::vector<BufferId> bound_;  ///< buffers whose address changes with the bindings
+};
+
+/// Sizes of a workspace's parts in bytes.
+struct WorkspaceSizes {
+  WorkspaceSizes(const PlanData& plan, Index max_rows, int workers);
+
+  Index block_rows = 0;
+  Index blocks = 0;
+  Index fixed = 0;
+  Index batch = 0;
+  Index partial = 0;
+  Index block = 0;  ///< all workers
+  Index tile_scratch = 0;
+
+  Index total() const noexcept { return fixed + batch + partial + block + tile_scratch; }
+};
+
+}  // namespace chainrule::internal
+
+namespace chainrule {
+
+/// What has been bound, already checked.
+struct Bindings::Data {
+  explicit Data(const Plan& plan_);
+
+  Plan plan;
+  std::vector<ConstTensorView> inputs;  ///< by input number; data == nullptr: not bound
+  std::vector<bool> bound;
+  const Parameters* parameters = nullptr;
+  Parameters* mutable_parameters = nullptr;
+  OptimizerState* optimizer = nullptr;
+  std::span<const double> scalars;
+  std::span<const std::uint32_t> row_order;
+  bool row_order_bound = false;
+  Index largest_row = -1;  ///< of row_order
+  RandomKey random;
+
+  /// Rows of the batch; throws ArgumentError or ShapeError when something is missing or the batched
+  /// inputs disagree.
+  Index check_complete() const;
+};
+
+}  // namespace chainrule

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernel_test_support.hpp"
+
+namespace chainrule::test {
+namespace {
+
+template <class T>
+class GemmTest : public ::testing::Test {};
+TYPED_TEST_SUITE(GemmTest, ElementTypes);
+
+/// a as the kernel sees it, stored by rows (X of X W) or by columns (X of X^T dY).
+template <class T>
+struct LeftFactor {
+  Matrix<T> storage;
+  bool transposed;
+
+  LeftFactor(Index rows, Index inner, Placement placement, bool transposed_, unsigned seed)
+      : storage(transposed_ ? inner : rows, transposed_ ? rows : inner, placement,
+                uniform<T>(-1, 1, seed)),
+        transposed(transposed_) {}
+  T operator()(Index i, Index k) const { return transposed ? storage(k, i) : storage(i, k); }
+  StridedView<T> view(Index first_row = 0) const {
+    if (transposed) return {storage.data() + first_row, 1, storage.ld()};
+    return {storage.data() + first_row * storage.ld(), storage.ld(), 1};
+  }
+};
+
+template <class T>
+void expect_product(const LeftFactor<T>& a, const Matrix<T>& b, const Matrix<T>& c,
+                    const Matrix<T>* before) {
+  for (Index i = 0; i < c.rows(); ++i) {
+    for (Index j = 0; j < c.columns(); ++j) {
+      Real sum = before != nullptr ? Real((*before)(i, j)) : Real(0);
+      Real magnitude = std::fabs(sum);
+      for (Index k = 0; k < b.rows(); ++k) {
+        const Real term = static_cast<Real>(a(i, k)) * b(k, j);
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      const double epsilons = 2.0 + 0.5 * static_cast<double>(b.rows());
+      ASSERT_TRUE(close(c(i, j), sum, epsilons, std::max(magnitude / 4, Real(1e-3))))
+          << "element " << i << ", " << j;
+    }
+  }
+}
+
+template <class T>
+void check_product(const Kernels<T>& kernels, Index m, Index n, Index k, bool transposed,
+                   Placement placement) {
+  SCOPED_TRACE(::testing::Message() << m << " x " << n << " x " << k << " transposed "
+                                    << transposed << " extra " << placement.extra);
+  const LeftFactor<T> a(m, k, placement, transposed, 1);
+  const Matrix<T> b(k, n, placement, uniform<T>(-1, 1, 2));
+  Matrix<T> c(m, n, {placement.extra, 3});
+  const Matrix<T> before(m, n, {placement.extra, 3}, uniform<T>(-1, 1, 3));
+  Matrix<T> sum(m, n, {placement.extra, 3}, uniform<T>(-1, 1, 3));
+  kernels.gemm(a.view(), b.in(), c.out(), false);
+  kernels.gemm(a.view(), b.in(), sum.out(), true);
+  expect_product<T>(a, b, c, nullptr);
+  expect_product<T>(a, b, sum, &before);
+  EXPECT_TRUE(c.padding_intact());
+  EXPECT_TRUE(sum.padding_intact());
+}
+
+TYPED_TEST(GemmTest, EveryTileShape) {
+  for_each_architecture<TypeParam>([](const Kernels<TypeParam>& kernels) {
+    for (Index m = 1; m <= 30; ++m) {
+      for (const Index n : kColumnCounts) check_product(kernels, m, n, 5, m % 2 == 0, {3, 1});
+    }
+  });
+}
+
+TYPED_TEST(GemmTest, InnerBlocksAndRowBlocks) {
+  for_each_architecture<TypeParam>([](const Kernels<TypeParam>& kernels) {
+    for (const bool transposed : {false, true}) {
+      for (const Index k : {1, 511, 512, 513, 1100}) {
+        check_product(kernels, 5, 17, k, transposed, {0, 0});
+        check_product(kernels, 16, 3, k, transposed, {16, 0});
+      }
+      check_product(kernels, 300, 9, 20, transposed, {0, 0});
+      check_product(kernels, 257, 33, 3, transposed, {7, 5});
+    }
+  });
+}
+
+TYPED_TEST(GemmTest, EmptyInnerDimensionStoresZerosOrKeepsTheSum) {
+  using T = TypeParam;
+  for_each_architecture<T>([](const Kernels<T>& kernels) {
+    Matrix<T> c(3, 17, {2, 0}, uniform<T>(1, 2, 1));
+    const Matrix<T> before(3, 17, {2, 0}, uniform<T>(1, 2, 1));
+    kernels.gemm({nullptr, 0, 0}, {nullptr, 0, 17, 17}, c.out(), true);
+    EXPECT_TRUE(c.same_bits(before));
+    kernels.gemm({nullptr, 0, 0}, {nullptr, 0, 17, 17}, c.out(), false);
+    for (Index i = 0; i < 3; ++i) {
+      for (Index j = 0; j < 17; ++j) EXPECT_EQ(c(i, j), T(0));
+    }
+    EXPECT_TRUE(c.padding_intact());
+    kernels.gemm({nullptr, 0, 0}, {nullptr, 4, 0, 0}, {nullptr, 3, 0, 0}, false);
+    kernels.gemm({nullptr, 0, 0}, {nullptr, 4, 17, 17}, {nullptr, 0, 17, 17}, false);
+  });
+}
+
+// Batch invariance and any tiling: a row, or a column range, alone has the bits it has in the whole.
+TYPED_TEST(GemmTest, BitsDependOnTheInnerDimensionAlone) {
+  using T = TypeParam;
+  for_each_architecture<T>([](const Kernels<T>& kernels) {
+    for (const bool transposed : {false, true}) {
+      const Index m = 43;
+      const Index n = 75;
+      const Index k = 700;
+      const LeftFactor<T> a(m, k, {0, 0}, transposed, 1);
+      const Matrix<T> b(k, n, {5, 1}, uniform<T>(-1, 1, 2));
+      const Matrix<T> dense_b(k, n, {0, 0}, [&](Index i, Index j) { return b(i, j); });
+      Matrix<T> whole(m, n);
+      kernels.gemm(a.view(), b.in(), whole.out(), false);
+      for (const Index step : {1, 2, 5, 13, 14, 15, 42}) {
+        Matrix<T> parts(m, n, {9, 2});
+        for (Index i = 0; i < m; i += step) {
+          const Index rows = std::min(step, m - i);
+          kernels.gemm(a.view(i), dense_b.in(), {&parts(i, 0), rows, n, parts.ld()}, false);
+        }
+        EXPECT_TRUE(parts.same_bits(whole)) << "rows by " << step;
+      }
+      for (const Index step : {1, 3, 16, 40}) {
+        Matrix<T> parts(m, n, {1, 0});
+        for (Index j = 0; j < n; j += step) {
+          const Index columns = std::min(step, n - j);
+          kernels.gemm(a.view(), {b.data() + j, k, columns, b.ld()},
+                       {&parts(0, j), m, columns, parts.ld()}, false);
+        }
+        EXPECT_TRUE(parts.same_bits(whole)) << "columns by " << step;
+      }
+    }
+  });
+}
+
+TYPED_TEST(GemmTest, OneChainOfFusedMultiplyAddsAscending) {
+  using T = TypeParam;
+  const Index k = 600;
+  const LeftFactor<T> a(2, k, {0, 0}, false, 1);
+  const Matrix<T> b(k, 3, {0, 0}, uniform<T>(-1, 1, 2));
+  for (const KernelTable* table : available_kernels()) {
+    SCOPED_TRACE(std::string(table->architecture));
+    Matrix<T> c(2, 3);
+    table->get<T>().gemm(a.view(), b.in(), c.out(), false);
+    for (Index i = 0; i < 2; ++i) {
+      for (Index j = 0; j < 3; ++j) {
+        T sum = 0;
+        for (Index l = 0; l < k; ++l) {
+          if (table->architecture == "baseline") {
+            sum = sum + a(i, l) * b(l, j);
+          } else {
+            sum = std::fma(a(i, l), b(l, j), sum);
+          }
+        }
+        EXPECT_EQ(c(i, j), sum);
+      }
+    }
+  }
+}
+
+TYPED_TEST(GemmTest, NanStaysInItsRowAndColumn) {
+  using T = TypeParam;
+  for_each_architecture<T>([](const Kernels<T>& kernels) {
+    LeftFactor<T> a(5, 4, {0, 0}, false, 1);
+    const Matrix<T> b(4, 17, {0, 0}, uniform<T>(-1, 1, 2));
+    a.storage(2, 1) = std::numeric_limits<T>::quiet_NaN();
+    Matrix<T> c(5, 17);
+    kernels.gemm(a.view(), b.in(), c.out(), false);
+    for (Index i = 0; i < 5; ++i) {
+      for (Index j = 0; j < 17; ++j) EXPECT_EQ(std::isnan(c(i, j)), i == 2);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace chainrule::test
