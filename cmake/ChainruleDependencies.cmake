@@ -13,6 +13,8 @@ find_package(ChainruleOpenBLAS REQUIRED)
 find_package(xsimd 8.1 CONFIG REQUIRED)
 find_package(fmt CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
+find_package(Eigen3 3.4 CONFIG REQUIRED)
+find_path(CHAINRULE_LBFGSPP_INCLUDE_DIR LBFGS.h REQUIRED)
 find_path(CHAINRULE_RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
 
 set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL OFF)

@@ -102,8 +102,8 @@ std::vector<const OpDef*> ops_without_cases(std::span<const OpDef* const> ops,
                                             std::span<const OpCase> cases) {
   std::vector<const OpDef*> missing;
   for (const OpDef* op : ops) {
-    const bool has_case = std::any_of(cases.begin(), cases.end(),
-                                      [&](const OpCase& row) { return row.op == op; });
+    const bool has_case =
+        std::any_of(cases.begin(), cases.end(), [&](const OpCase& row) { return row.op == op; });
     if (!has_case) missing.push_back(op);
   }
   return missing;

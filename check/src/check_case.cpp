@@ -92,8 +92,8 @@ void check_accumulation(const OpCase& op_case, const CaseSize& size, DType dtype
   const std::vector<Tensor> of_first = run({{first, &v}});
   const std::vector<Tensor> of_second = run({{second, &w}});
   const bool single = dtype == DType::kFloat32;
-  const double unit = single ? std::numeric_limits<float>::epsilon()
-                             : std::numeric_limits<double>::epsilon();
+  const double unit =
+      single ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon();
   const auto longest =
       static_cast<double>(std::max({instance.rows(), size.columns, shape.columns()}));
   for (std::size_t k = 0; k < values.size(); ++k) {
@@ -117,6 +117,7 @@ CaseReport check_case(const OpCase& op_case, const CaseSize& size, DType dtype,
   report.shape = to_string(internal::filled_shape(output.shape(), instance.rows()));
   GradientCheckOptions options;
   options.dtype = dtype;
+  options.float32_terms = op_case.terms;
   options.kernels = kernels;
   options.seed = seed;
   options.zero_gradients = instance.zero_gradients();

@@ -32,9 +32,9 @@ struct Comparison {
 
 // What a tensor's comparisons are judged by.
 struct Scale {
-  double gradient = 0;       // the largest gradient
-  double float_unit = 0;     // factor n u, of float32 only
-  double terms = 0;          // S
+  double gradient = 0;    // the largest gradient
+  double float_unit = 0;  // factor n u, of float32 only
+  double terms = 0;       // S
   double zero_tolerance = 0;
   bool zero = false;
   bool kinks = true;
@@ -63,14 +63,14 @@ Verdict judge(const Scale& scale, const Comparison& comparison, ElementCheck& ch
     return std::isfinite(check.analytic) ? Verdict::kUnresolved : Verdict::kDisagree;
   }
   if (numeric.kink) {
-    check.tolerance = numeric.slope_error + rounding +
-                      std::abs(numeric.right_slope - numeric.left_slope) / 2;
+    check.tolerance =
+        numeric.slope_error + rounding + std::abs(numeric.right_slope - numeric.left_slope) / 2;
     return judge_kink(scale, numeric, check.analytic, rounding);
   }
   const double magnitude = std::max(std::abs(check.analytic), std::abs(check.numeric));
   const double noise = numeric.moved ? numeric.noise : 0;
-  const double sure = options.error_bars * numeric.error_bar + noise +
-                      options.relative_tolerance * magnitude;
+  const double sure =
+      options.error_bars * numeric.error_bar + noise + options.relative_tolerance * magnitude;
   check.tolerance = sure + rounding + (scale.zero ? scale.zero_tolerance : 0);
   if (!numeric.resolved) return Verdict::kUnresolved;
   // A function so flat that no difference sees it says nothing about gradients below its rounding.
@@ -123,15 +123,14 @@ double mean_magnitude(ConstTensorView x) {
   return mean > 0 ? mean : 1;
 }
 
-// The elements to compare one by one: all, or a sample drawn without replacement.
-std::vector<Index> chosen_elements(Index count, const GradientCheckOptions& options) {
+// All elements, in random order when only some of them are compared one by one.
+std::vector<std::uint32_t> element_order(Index count, const GradientCheckOptions& options) {
   std::vector<std::uint32_t> order(static_cast<std::size_t>(count));
   std::iota(order.begin(), order.end(), 0U);
   if (count > options.max_elements) {
     random_permutation({.seed = options.seed, .stream = kSampleStream}, order);
-    order.resize(static_cast<std::size_t>(std::clamp<Index>(options.samples, 0, count)));
   }
-  return {order.begin(), order.end()};
+  return order;
 }
 
 class ValueChecker {
@@ -142,25 +141,43 @@ class ValueChecker {
 
   std::vector<Comparison> compare() {
     const ConstTensorView x = probe_.point(value_);
-    const double mean = mean_magnitude(x);
+    mean_ = mean_magnitude(x);
     const Index count = x.rows * x.columns;
-    std::vector<Comparison> result;
-    for (const Index k : chosen_elements(count, options_)) {
-      Comparison& comparison = result.emplace_back();
+    const std::vector<std::uint32_t> order = element_order(count, options_);
+    if (count <= options_.max_elements) {
+      compare_elements(order);
+      return std::move(comparisons_);
+    }
+    const std::span<const std::uint32_t> all(order);
+    const auto samples = static_cast<std::size_t>(std::clamp<Index>(options_.samples, 0, count));
+    compare_elements(all.first(samples));
+    for (Index d = 0; d < options_.directions; ++d) {
+      Comparison comparison = along_direction(d);
+      if (comparison.numeric.kink) {
+        const auto more = static_cast<std::size_t>(std::max<Index>(options_.max_elements, 0));
+        if (more > samples) compare_elements(all.subspan(samples, more - samples));
+        break;
+      }
+      comparisons_.push_back(comparison);
+    }
+    return std::move(comparisons_);
+  }
+
+ private:
+  void compare_elements(std::span<const std::uint32_t> elements) {
+    const ConstTensorView x = probe_.point(value_);
+    for (const Index k : elements) {
+      Comparison& comparison = comparisons_.emplace_back();
       comparison.row = k / x.columns;
       comparison.column = k % x.columns;
       comparison.analytic = element(gradient_.view(), comparison.row, comparison.column);
       const double size = std::abs(element(x, comparison.row, comparison.column));
       comparison.numeric = probe_.along_element(value_, comparison.row, comparison.column,
-                                                options_.first_step * std::max(size, mean));
+                                                options_.first_step * std::max(size, mean_));
     }
-    if (count <= options_.max_elements) return result;
-    for (Index d = 0; d < options_.directions; ++d) result.push_back(along_direction(d, mean));
-    return result;
   }
 
- private:
-  Comparison along_direction(Index number, double mean) {
+  Comparison along_direction(Index number) {
     const RandomKey key = derive({.seed = options_.seed, .stream = kDirectionStream},
                                  static_cast<std::uint64_t>(number));
     const ConstTensorView gradient = gradient_.view();
@@ -175,7 +192,7 @@ class ValueChecker {
     Comparison comparison;
     comparison.analytic = static_cast<double>(analytic);
     comparison.roundings = static_cast<double>(direction.size());
-    comparison.numeric = probe_.along(value_, direction, options_.first_step * mean);
+    comparison.numeric = probe_.along(value_, direction, options_.first_step * mean_);
     return comparison;
   }
 
@@ -183,12 +200,15 @@ class ValueChecker {
   Value value_;
   const Tensor& gradient_;
   const GradientCheckOptions& options_;
+  double mean_ = 1;  // magnitude of the elements
+  std::vector<Comparison> comparisons_;
 };
 
 Scale scale_of(const std::vector<Comparison>& comparisons, const Tensor& gradient, Index longest,
                const GradientCheckOptions& options) {
   Scale scale;
   scale.options = &options;
+  scale.terms = options.float32_terms;
   for (const Comparison& comparison : comparisons) {
     if (comparison.row < 0) continue;
     scale.terms = std::max(scale.terms, comparison.numeric.terms);
@@ -200,8 +220,8 @@ Scale scale_of(const std::vector<Comparison>& comparisons, const Tensor& gradien
     }
   }
   const bool single = options.dtype == DType::kFloat32;
-  const double unit = (single ? std::numeric_limits<float>::epsilon()
-                              : std::numeric_limits<double>::epsilon()) / 2;
+  const double unit =
+      (single ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon()) / 2;
   scale.zero_tolerance = options.float32_factor * static_cast<double>(longest) * unit;
   scale.float_unit = single ? scale.zero_tolerance : 0;
   return scale;
@@ -246,9 +266,8 @@ std::string failure_of(const ValueCheck& check, const GradientCheckOptions& opti
   if (count == 0) return what + ": nothing was compared";
   if (check.verdict >= Verdict::kUnresolved) {
     const ElementCheck& worst = check.worst;
-    const std::string place =
-        worst.row < 0 ? std::string("along a random direction")
-                      : fmt::format("at ({}, {})", worst.row, worst.column);
+    const std::string place = worst.row < 0 ? std::string("along a random direction")
+                                            : fmt::format("at ({}, {})", worst.row, worst.column);
     return fmt::format(
         "{}: {} of {} {}; worst {}: backward gives {:.12g}, differences {:.12g}, error {:.3g}, "
         "tolerance {:.3g}, step {:.3g}",
@@ -281,8 +300,7 @@ std::vector<Value> values_to_check(const Graph& graph, Value output,
       if (contains(leaves, value)) continue;
       throw ArgumentError(fmt::format(
           "check_gradients: {} is no parameter or real input that {} can be differentiated by",
-          value ? describe(value.node()) : std::string("an empty value"),
-          describe(output.node())));
+          value ? describe(value.node()) : std::string("an empty value"), describe(output.node())));
     }
   }
   return options.with_respect_to.empty() ? leaves : options.with_respect_to;
@@ -302,8 +320,8 @@ GradientReport check_gradients(const Graph& graph, Value output, const Feed& fee
   report.dtype = options.dtype;
   const std::vector<Value> values = values_to_check(graph, output, options);
   if (values.empty()) {
-    report.failures.push_back(fmt::format("{}: nothing to differentiate by, so nothing was compared",
-                                          describe(output.node())));
+    report.failures.push_back(fmt::format(
+        "{}: nothing to differentiate by, so nothing was compared", describe(output.node())));
     return report;
   }
   GradientProbe probe(graph, output, feed, values, options);

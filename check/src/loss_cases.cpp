@@ -44,8 +44,7 @@ class Rows {
                                     b.batch("target", target));
                       }});
     cases_.push_back({.op = &op, .variant = "at the kink", .build = [=](CaseBuilder& b) {
-                        const Value logits =
-                            b.batch("x", is_one_element(b) ? kActive : x_at_kink);
+                        const Value logits = b.batch("x", is_one_element(b) ? kActive : x_at_kink);
                         b.expect_kinks(logits);
                         return loss(logits, b.batch("target", target_at_kink));
                       }});
@@ -85,12 +84,9 @@ void add_loss_cases(std::vector<OpCase>& cases) {
     return binary_cross_entropy(x, t, {.reduction = kNone});
   });
   rows.add_kinked(kHingeOp, kOddSixteenths, kAroundOne, kSigns, kSigns,
-                  [](const Value& x, const Value& t) {
-                    return hinge(x, t, {.reduction = kNone});
-                  });
-  rows.add(kPoissonOp, "", kLogits, kCounts, [](const Value& x, const Value& t) {
-    return poisson_nll(x, t, {.reduction = kNone});
-  });
+                  [](const Value& x, const Value& t) { return hinge(x, t, {.reduction = kNone}); });
+  rows.add(kPoissonOp, "", kLogits, kCounts,
+           [](const Value& x, const Value& t) { return poisson_nll(x, t, {.reduction = kNone}); });
   rows.add(kGammaOp, "", kLogits, kPositive, [](const Value& x, const Value& t) {
     return gamma_nll(x, t, {.shape = 1.5, .reduction = kNone});
   });

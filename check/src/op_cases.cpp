@@ -65,9 +65,8 @@ void add_arithmetic_cases(std::vector<OpCase>& cases) {
   add_case(kMatmulOp, "no batch", [](CaseBuilder& b) {
     return matmul(b.input("x", {b.rows(), b.columns()}), b.parameter("w", {b.columns(), 3}));
   });
-  add_case(kAddBiasOp, "", [](CaseBuilder& b) {
-    return add_bias(b.batch("z"), b.parameter("b", {b.columns()}));
-  });
+  add_case(kAddBiasOp, "",
+           [](CaseBuilder& b) { return add_bias(b.batch("z"), b.parameter("b", {b.columns()})); });
   add_case(kAddBiasOp, "no batch", [](CaseBuilder& b) {
     return add_bias(b.input("z", {b.rows(), b.columns()}), b.parameter("b", {b.columns()}));
   });
@@ -138,10 +137,8 @@ void add_normalization_cases(std::vector<OpCase>& cases) {
     return dropout(b.batch("x"), is_one_element(b) ? 0.0 : 0.25);
   };
   cases.push_back({.op = &kDropoutOp, .variant = {}, .build = dropout_case});
-  cases.push_back({.op = &kDropoutOp,
-                   .variant = "inference",
-                   .mode = Mode::kInference,
-                   .build = dropout_case});
+  cases.push_back(
+      {.op = &kDropoutOp, .variant = "inference", .mode = Mode::kInference, .build = dropout_case});
   cases.push_back({.op = &kLayerNormOp, .variant = {}, .build = [](CaseBuilder& b) {
                      const Value x = b.batch("x");
                      const Value gamma = b.parameter("gamma", {b.columns()}, kPositive);

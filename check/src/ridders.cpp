@@ -73,8 +73,7 @@ class Line {
     result.slope = static_cast<double>(slope / (2 * h));
     result.jump = static_cast<double>(jump / h);
     result.terms = static_cast<double>(terms / (2 * h));
-    result.noise =
-        static_cast<double>((result.moved ? noise : blind) * kRoundings * kEpsilon / h);
+    result.noise = static_cast<double>((result.moved ? noise : blind) * kRoundings * kEpsilon / h);
     return result;
   }
 
@@ -136,8 +135,17 @@ void find_kink(const Table& table, NumericDerivative& result) {
   // One-sided slopes are off by a multiple of h: one step of extrapolation.
   result.right_slope = right + right_change;
   result.left_slope = left + left_change;
-  result.slope_error =
-      std::max(std::abs(right_change), std::abs(left_change)) + 4 * last.noise;
+  result.slope_error = std::max(std::abs(right_change), std::abs(left_change)) + 4 * last.noise;
+}
+
+NumericDerivative result_of(const Table& table, double apart) {
+  NumericDerivative result;
+  result.value = table.value;
+  result.error_bar = table.error + apart;
+  result.noise = table.noise;
+  result.step = table.step;
+  result.moved = table.last().moved;
+  return result;
 }
 
 }  // namespace
@@ -152,19 +160,18 @@ NumericDerivative differentiate(const LineFunction& function, std::span<const do
   for (int k = 0; k < kTables; ++k, step /= kNextTable) {
     const std::optional<Table> table = make_table(line, step);
     if (table && before) {
-      result.resolved = agree(*before, *table);
-      const bool take_before = result.resolved && before->uncertainty() <= table->uncertainty();
-      const Table& best = take_before ? *before : *table;
-      result.value = best.value;
-      result.error_bar = best.error;
-      result.noise = best.noise;
-      result.step = best.step;
-      result.terms = table->last().terms;
-      result.moved = best.last().moved;
-      if (!result.resolved) result.error_bar += std::abs(before->value - table->value);
-      if (result.resolved) find_kink(*table, result);
+      // Agreement within a rounding that is larger than an earlier disagreement proves nothing.
+      if (table->noise > result.error_bar) break;
+      const bool resolved = agree(*before, *table);
+      const bool take_before = resolved && before->uncertainty() <= table->uncertainty();
+      const double apart = resolved ? 0 : std::abs(before->value - table->value);
+      NumericDerivative found = result_of(take_before ? *before : *table, apart);
+      found.resolved = resolved;
+      found.terms = table->last().terms;
+      if (resolved) find_kink(*table, found);
+      if (resolved || found.error_bar < result.error_bar) result = found;
+      if (resolved) break;
     }
-    if (result.resolved) break;
     before = table;
   }
   return result;

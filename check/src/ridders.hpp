@@ -17,7 +17,7 @@ struct NumericDerivative {
   double error_bar = 0;  ///< Ridders' estimate; how far two estimates are apart when unresolved
   double noise = 0;      ///< rounding of the y_i that moved, over the step
   double step = 0;
-  double terms = 0;      ///< sum_i |v_i dy_i/dt|
+  double terms = 0;       ///< sum_i |v_i dy_i/dt|
   bool resolved = false;  ///< two starting steps gave the same
   bool moved = false;     ///< some y_i changed; if none did, `noise` is that of all y_i
   bool kink = false;      ///< the one-sided slopes differ

@@ -6,8 +6,7 @@ namespace {
 
 ConstTensorView rows_of(const Tensor& tensor, Index first, Index count) {
   ConstTensorView view = tensor.view();
-  view.data =
-      static_cast<const std::byte*>(view.data) + first * view.ld * size_of(view.dtype);
+  view.data = static_cast<const std::byte*>(view.data) + first * view.ld * size_of(view.dtype);
   view.rows = count;
   return view;
 }

@@ -64,8 +64,7 @@ struct Predictor::State {
     for_each_chunk(inputs, *slot, {.weights = false, .offset = with_offset}, false,
                    [&](Index first, Index count) {
                      TensorView to = result.view();
-                     to.data = static_cast<std::byte*>(to.data) +
-                               first * to.ld * size_of(to.dtype);
+                     to.data = static_cast<std::byte*>(to.data) + first * to.ld * size_of(to.dtype);
                      to.rows = count;
                      copy_values(slot->workspace.output(prediction), to);
                    });
@@ -116,6 +115,10 @@ Tensor Predictor::predict(const Tensor& x, const Tensor& offset) {
     throw ArgumentError(fmt::format("predict: likelihood '{}' takes no offset",
                                     name_of(state_->model.likelihood())));
   }
+  if (offset.rows() != x.rows() || offset.columns() != 1) {
+    throw ShapeError(fmt::format("predict: offset has shape {}, expected [{}, 1]",
+                                 to_string(offset.shape()), x.rows()));
+  }
   Dataset inputs;
   inputs.x = state_->model.prepare_inputs(x);
   inputs.offset = offset.to(state_->model.dtype());
@@ -125,8 +128,8 @@ Tensor Predictor::predict(const Tensor& x, const Tensor& offset) {
 std::vector<std::int32_t> Predictor::classify(const Tensor& x) {
   const Likelihood& likelihood = state_->model.likelihood();
   if (!is_classification(likelihood)) {
-    throw ArgumentError(fmt::format("classify: likelihood '{}' predicts no classes",
-                                    name_of(likelihood)));
+    throw ArgumentError(
+        fmt::format("classify: likelihood '{}' predicts no classes", name_of(likelihood)));
   }
   const Tensor prediction = predict(x);
   std::vector<std::int32_t> classes(static_cast<std::size_t>(prediction.rows()));
@@ -148,7 +151,8 @@ Evaluation Predictor::evaluate(const Dataset& data) {
   result.rows = data.rows();
   const bool classes = is_classification(model.likelihood());
   if (classes) {
-    const Index count = std::holds_alternative<Categorical>(model.likelihood()) ? model.outputs() : 2;
+    const Index count =
+        std::holds_alternative<Categorical>(model.likelihood()) ? model.outputs() : 2;
     result.confusion.assign(static_cast<std::size_t>(count),
                             std::vector<Index>(static_cast<std::size_t>(count)));
   }
@@ -163,7 +167,8 @@ Evaluation Predictor::evaluate(const Dataset& data) {
     const ConstTensorView predicted = compiled.workspace.output(prediction);
     for (Index i = 0; i < count; ++i) {
       if (classes) {
-        const auto truth = static_cast<std::size_t>(ready.labels[static_cast<std::size_t>(first + i)]);
+        const auto truth =
+            static_cast<std::size_t>(ready.labels[static_cast<std::size_t>(first + i)]);
         const auto guess = static_cast<std::size_t>(class_of(model.likelihood(), predicted, i));
         ++result.confusion[truth][guess];
         correct += truth == guess ? 1 : 0;

@@ -14,14 +14,15 @@ namespace {
 
 // In the order of the variants' alternatives.
 constexpr std::array<std::string_view, std::variant_size_v<Layer>> kLayerNames = {
-    "linear", "identity", "relu", "leaky_relu", "elu",     "sigmoid",    "tanh",
-    "softplus", "silu",   "gelu", "gelu_tanh",  "dropout", "layer_norm", "batch_norm"};
+    "linear",   "identity", "relu", "leaky_relu", "elu",     "sigmoid",    "tanh",
+    "softplus", "silu",     "gelu", "gelu_tanh",  "dropout", "layer_norm", "batch_norm"};
 constexpr std::array<std::string_view, std::variant_size_v<Likelihood>> kLikelihoodNames = {
     "softmax", "binary", "mse", "mae", "huber", "hinge", "poisson", "gamma", "negative-binomial"};
 
 const std::array<Layer, 10>& activations() {
-  static const std::array<Layer, 10> all = {Identity{}, Relu{},     LeakyRelu{}, Elu{},  Sigmoid{},
-                                            Tanh{},     Softplus{}, Silu{},      Gelu{}, GeluTanh{}};
+  static const std::array<Layer, 10> all = {Identity{}, Relu{},    LeakyRelu{}, Elu{},
+                                            Sigmoid{},  Tanh{},    Softplus{},  Silu{},
+                                            Gelu{},     GeluTanh{}};
   return all;
 }
 

@@ -24,9 +24,9 @@ Parts split(std::initializer_list<ModelPart> parts) {
   for (const ModelPart& part : parts) {
     const bool last = ++position == parts.size();
     if (last != std::holds_alternative<Likelihood>(part)) {
-      throw ArgumentError(fmt::format(
-          "Model: part {} of {} is a {}, expected layers and then one likelihood", position,
-          parts.size(), last ? "layer" : "likelihood"));
+      throw ArgumentError(
+          fmt::format("Model: part {} of {} is a {}, expected layers and then one likelihood",
+                      position, parts.size(), last ? "layer" : "likelihood"));
     }
     if (last) {
       result.likelihood = std::get<Likelihood>(part);
@@ -113,8 +113,8 @@ Dataset Model::prepare(const Dataset& data) const {
   const bool has_labels = !data.labels.empty() || data.rows() == 0;
   if (is_classification(likelihood_)) {
     if (!has_labels) {
-      throw ArgumentError(fmt::format("likelihood '{}' needs class labels, the data has real targets",
-                                      name_of(likelihood_)));
+      throw ArgumentError(fmt::format(
+          "likelihood '{}' needs class labels, the data has real targets", name_of(likelihood_)));
     }
     const bool categorical = std::holds_alternative<Categorical>(likelihood_);
     const Index allowed = categorical ? outputs_ : 2;
@@ -124,10 +124,14 @@ Dataset Model::prepare(const Dataset& data) const {
     }
     ready.labels = data.labels;
     if (!categorical) {
-      ready.y = binary_target(data, std::holds_alternative<HingeLoss>(likelihood_) ? -1 : 0,
-                              dtype());
+      ready.y =
+          binary_target(data, std::holds_alternative<HingeLoss>(likelihood_) ? -1 : 0, dtype());
     }
   } else {
+    if (data.y.shape().rank() == 0 && !has_labels) {
+      throw ArgumentError(fmt::format("likelihood '{}' needs targets, the data has none",
+                                      name_of(likelihood_)));
+    }
     // Labels of an integer target are numbers too: counts, say.
     ready.y = (data.y.shape().rank() == 0 ? labels_as_real(data) : data.y).to(dtype());
     if (ready.y.columns() != outputs_) {

@@ -5,6 +5,7 @@
 
 #include <istream>
 #include <ostream>
+#include <vector>
 
 #include "chainrule/core/error.hpp"
 #include "model_json.hpp"
@@ -13,6 +14,8 @@ namespace chainrule {
 namespace {
 
 constexpr const char* kMetadataKey = "chainrule";
+
+bool is_matrix(const ParameterLayout::Entry& entry) { return entry.shape.rank() == 2; }
 
 // PyTorch's nn.Linear stores its weight as [out, in]; ours are [in, out].
 Tensor transposed(ConstTensorView view, DType dtype) {
@@ -47,10 +50,7 @@ Model to_model(const TensorFile& file, std::string_view name) {
         name));
   }
   try {
-    const DType dtype =
-        file.tensors.empty() ? DType::kFloat32 : file.tensors.front().second.dtype();
-    if (dtype == DType::kInt32) throw FormatError("the weights are integers");
-    Model model = internal::model_from_json(found->second, file, dtype);
+    Model model = internal::model_from_json(found->second, file);
     load_parameters(model, file);
     return model;
   } catch (const FormatError& error) {
@@ -65,29 +65,32 @@ TensorFile to_tensor_file(const Model& model) {
   const Parameters& parameters = model.parameters();
   for (Index i = 0; i < parameters.size(); ++i) {
     const auto& entry = parameters.layout().entries[static_cast<std::size_t>(i)];
-    const bool matrix = entry.shape.rank() == 2;
-    file.tensors.emplace_back(entry.name, matrix ? transposed(parameters.view(i), model.dtype())
-                                                 : vector_of(parameters.view(i)));
+    file.tensors.emplace_back(entry.name, is_matrix(entry)
+                                              ? transposed(parameters.view(i), model.dtype())
+                                              : vector_of(parameters.view(i)));
   }
   return file;
 }
 
 void load_parameters(Model& model, const TensorFile& file) {
   Parameters& parameters = model.parameters();
-  for (Index i = 0; i < parameters.size(); ++i) {
-    const auto& entry = parameters.layout().entries[static_cast<std::size_t>(i)];
+  std::vector<const Tensor*> tensors;
+  for (const ParameterLayout::Entry& entry : parameters.layout().entries) {
     const Tensor& tensor = file.at(entry.name);
-    const bool matrix = entry.shape.rank() == 2;
     const Shape expected =
-        matrix ? Shape{entry.shape.columns(), entry.shape.rows()} : entry.shape;
+        is_matrix(entry) ? Shape{entry.shape.columns(), entry.shape.rows()} : entry.shape;
     if (tensor.shape() != expected || tensor.dtype() == DType::kInt32) {
       throw FormatError(fmt::format("tensor '{}' is {} {}, expected real numbers {}", entry.name,
                                     to_string(tensor.dtype()), to_string(tensor.shape()),
                                     to_string(expected)));
     }
-    const Tensor values =
-        matrix ? transposed(tensor.view(), model.dtype()) : tensor.to(model.dtype());
-    copy_values(values.view(), parameters.mutable_view(i));
+    tensors.push_back(&tensor);
+  }
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor values = is_matrix(parameters.layout().entries[i])
+                              ? transposed(tensors[i]->view(), model.dtype())
+                              : tensors[i]->to(model.dtype());
+    copy_values(values.view(), parameters.mutable_view(static_cast<Index>(i)));
   }
 }
 

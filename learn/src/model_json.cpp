@@ -3,7 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "chainrule/core/error.hpp"
@@ -16,6 +19,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMaxLayers = 10'000;
+constexpr int kMaxDepth = 8;
 
 json to_json(const Layer& layer) {
   json result{{"type", name_of(layer)}};
@@ -39,13 +43,25 @@ json to_json(const Layer& layer) {
 
 json to_json(const Likelihood& likelihood) {
   json result{{"type", name_of(likelihood)}};
-  std::visit(Overloaded{[&](const Categorical& l) { result["label_smoothing"] = l.label_smoothing; },
-                        [&](const HuberLoss& l) { result["delta"] = l.delta; },
-                        [&](const Gamma& l) { result["shape"] = l.shape; },
-                        [&](const NegativeBinomial& l) { result["dispersion"] = l.dispersion; },
-                        [](const auto&) {}},
-             likelihood);
+  std::visit(
+      Overloaded{[&](const Categorical& l) { result["label_smoothing"] = l.label_smoothing; },
+                 [&](const HuberLoss& l) { result["delta"] = l.delta; },
+                 [&](const Gamma& l) { result["shape"] = l.shape; },
+                 [&](const NegativeBinomial& l) { result["dispersion"] = l.dispersion; },
+                 [](const auto&) {}},
+      likelihood);
   return result;
+}
+
+// An integer that fits; get() would round or wrap others.
+Index integer(const json& object, const char* key) {
+  const json& value = object.at(key);
+  if (!value.is_number_integer() ||
+      (value.is_number_unsigned() &&
+       value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<Index>::max()})) {
+    throw FormatError(fmt::format("'{}' is {}, expected a whole number", key, value.dump()));
+  }
+  return value.get<Index>();
 }
 
 double number(const json& object, const char* key) { return object.at(key).get<double>(); }
@@ -53,8 +69,8 @@ double number(const json& object, const char* key) { return object.at(key).get<d
 Layer layer_from(const json& object) {
   const auto type = object.at("type").get<std::string>();
   if (type == "linear") {
-    return Linear{.in = object.at("in").get<Index>(),
-                  .out = object.at("out").get<Index>(),
+    return Linear{.in = integer(object, "in"),
+                  .out = integer(object, "out"),
                   .bias = object.at("bias").get<bool>()};
   }
   if (type == "leaky_relu") return LeakyRelu{.slope = number(object, "slope")};
@@ -69,23 +85,37 @@ Layer layer_from(const json& object) {
 
 Likelihood likelihood_from(const json& object) {
   Likelihood likelihood = likelihood_named(object.at("type").get<std::string>());
-  std::visit(Overloaded{[&](Categorical& l) { l.label_smoothing = number(object, "label_smoothing"); },
-                        [&](HuberLoss& l) { l.delta = number(object, "delta"); },
-                        [&](Gamma& l) { l.shape = number(object, "shape"); },
-                        [&](NegativeBinomial& l) { l.dispersion = number(object, "dispersion"); },
-                        [](auto&) {}},
-             likelihood);
+  std::visit(
+      Overloaded{[&](Categorical& l) { l.label_smoothing = number(object, "label_smoothing"); },
+                 [&](HuberLoss& l) { l.delta = number(object, "delta"); },
+                 [&](Gamma& l) { l.shape = number(object, "shape"); },
+                 [&](NegativeBinomial& l) { l.dispersion = number(object, "dispersion"); },
+                 [](auto&) {}},
+      likelihood);
   return likelihood;
 }
 
-// The weight of a Linear layer must be in the file with the described size.
-void check_size(const Layer& layer, std::size_t position, const TensorFile& file) {
-  const auto* linear = std::get_if<Linear>(&layer);
-  if (linear == nullptr) return;
-  const Tensor& weight = file.at(fmt::format("{}.weight", position));
-  if (linear->in < 1 || linear->out < 1 || weight.shape() != Shape{linear->out, linear->in}) {
-    throw FormatError(fmt::format("layer {} is described as {} -> {}, its weight is {}", position,
-                                  linear->in, linear->out, to_string(weight.shape())));
+// The weights of all layers must be in the file with the described sizes.
+void check_sizes(const std::vector<Layer>& layers, const TensorFile& file) {
+  const auto first = std::ranges::find_if(
+      layers, [](const Layer& layer) { return std::holds_alternative<Linear>(layer); });
+  if (first == layers.end()) throw FormatError("the model description has no Linear layer");
+  Index width = std::get<Linear>(*first).in;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const auto* linear = std::get_if<Linear>(&layers[i]);
+    const bool norm = std::holds_alternative<LayerNorm>(layers[i]) ||
+                      std::holds_alternative<BatchNorm>(layers[i]);
+    if (linear == nullptr && !norm) continue;
+    if (width < 1 || (linear != nullptr && linear->out < 1)) {
+      throw FormatError(fmt::format("layer {} is described with a size below 1", i));
+    }
+    const Shape expected = norm ? Shape{width} : Shape{linear->out, linear->in};
+    const Tensor& weight = file.at(fmt::format("{}.weight", i));
+    if (weight.shape() != expected) {
+      throw FormatError(fmt::format("layer {} is described with a weight {}, but it is {}", i,
+                                    to_string(expected), to_string(weight.shape())));
+    }
+    if (linear != nullptr) width = linear->out;
   }
 }
 
@@ -96,8 +126,8 @@ Schema schema_from(const json& object, Index inputs) {
   schema.target_name = object.at("target_name").get<std::string>();
   const auto fits = [&](std::size_t size) { return static_cast<Index>(size) == inputs; };
   if (!schema.feature_names.empty() && !fits(schema.feature_names.size())) {
-    throw FormatError(fmt::format("{} feature names for {} inputs", schema.feature_names.size(),
-                                  inputs));
+    throw FormatError(
+        fmt::format("{} feature names for {} inputs", schema.feature_names.size(), inputs));
   }
   if (const auto found = object.find("standardizer"); found != object.end()) {
     schema.standardizer = Standardizer::from_json(found->dump());
@@ -119,33 +149,41 @@ std::string to_json(const Model& model) {
                  {"class_names", schema.class_names},
                  {"target_name", schema.target_name}};
   if (schema.standardizer) described["standardizer"] = json::parse(schema.standardizer->to_json());
-  return json{{"format_version", kModelFormatVersion},
-              {"dtype", to_string(model.dtype())},
-              {"layers", layers},
-              {"likelihood", to_json(model.likelihood())},
-              {"schema", described}}
-      .dump();
+  const json document{{"format_version", kModelFormatVersion},
+                      {"dtype", to_string(model.dtype())},
+                      {"layers", layers},
+                      {"likelihood", to_json(model.likelihood())},
+                      {"schema", described}};
+  try {
+    return document.dump();
+  } catch (const json::exception& error) {
+    throw ArgumentError(fmt::format("the model's schema cannot be written: {}", error.what()));
+  }
 }
 
-Model model_from_json(std::string_view text, const TensorFile& file, DType dtype) {
+Model model_from_json(std::string_view text, const TensorFile& file) {
+  // The parser keeps its own stack, but writing a deep document recurses.
+  const auto shallow = [](int depth, json::parse_event_t, json&) {
+    if (depth > kMaxDepth) throw FormatError("the model description is nested too deeply");
+    return true;
+  };
   try {
-    const json object = json::parse(text);
-    const int version = object.at("format_version").get<int>();
+    const json object = json::parse(text, shallow);
+    const Index version = integer(object, "format_version");
     if (version < 1 || version > kModelFormatVersion) {
-      throw FormatError(fmt::format(
-          "format version {}, this library reads versions 1 to {}; update chainrule", version,
-          kModelFormatVersion));
+      throw FormatError(
+          fmt::format("format version {}, this library reads versions 1 to {}; update chainrule",
+                      version, kModelFormatVersion));
     }
     const json& list = object.at("layers");
     if (!list.is_array() || list.size() > kMaxLayers) {
       throw FormatError("'layers' is no list of a sane length");
     }
     std::vector<Layer> layers;
-    for (const json& layer : list) {
-      layers.push_back(layer_from(layer));
-      check_size(layers.back(), layers.size() - 1, file);
-    }
-    Model model(std::move(layers), likelihood_from(object.at("likelihood")), dtype);
+    for (const json& layer : list) layers.push_back(layer_from(layer));
+    check_sizes(layers, file);
+    Model model(std::move(layers), likelihood_from(object.at("likelihood")),
+                parse_dtype(object.at("dtype").get<std::string>()));
     model.schema() = schema_from(object.at("schema"), model.inputs());
     return model;
   } catch (const json::exception& error) {

@@ -73,8 +73,7 @@ Value add_loss(const Likelihood& likelihood, Value z, Value target, Value weight
             return poisson_nll(z, target, {.offset = offset, .weights = weights});
           },
           [&](const Gamma& l) {
-            return gamma_nll(z, target,
-                             {.shape = l.shape, .offset = offset, .weights = weights});
+            return gamma_nll(z, target, {.shape = l.shape, .offset = offset, .weights = weights});
           },
           [&](const NegativeBinomial& l) {
             return negative_binomial_nll(
@@ -142,11 +141,11 @@ void Network::add_likelihood(const Likelihood& likelihood) {
     for (const bool with_offset : {false, true}) {
       if (with_offset && !offset_) continue;
       const Extras extras{.weights = weighted, .offset = with_offset};
-      loss_[index(extras)] =
-          graph_.rename(add_loss(likelihood, logits_, target_, weighted ? weights_ : Value(),
-                                 with_offset ? offset_ : Value()),
-                        fmt::format("{} loss{}{}", name_of(likelihood), weighted ? ", weighted" : "",
-                                    with_offset ? ", with offset" : ""));
+      loss_[index(extras)] = graph_.rename(
+          add_loss(likelihood, logits_, target_, weighted ? weights_ : Value(),
+                   with_offset ? offset_ : Value()),
+          fmt::format("{} loss{}{}", name_of(likelihood), weighted ? ", weighted" : "",
+                      with_offset ? ", with offset" : ""));
     }
   }
   prediction_[0] = add_prediction(likelihood, logits_);

@@ -67,22 +67,21 @@ std::array<double, 5> adam_scalars(const AnyAdam& adam, double learning_rate, In
 }  // namespace
 
 void validate(const Optimizer& optimizer) {
-  std::visit(
-      Overloaded{[](const Sgd& sgd) {
-                   require("sgd", "learning_rate", sgd.learning_rate,
-                           sgd.learning_rate >= 0 && std::isfinite(sgd.learning_rate),
-                           "a finite number >= 0");
-                   require("sgd", "momentum", sgd.momentum, sgd.momentum >= 0 && sgd.momentum < 1,
-                           "0 <= momentum < 1");
-                   require("sgd", "weight_decay", sgd.weight_decay,
-                           sgd.weight_decay >= 0 && std::isfinite(sgd.weight_decay),
-                           "a finite number >= 0");
-                   require("sgd", "momentum", sgd.momentum, !sgd.nesterov || sgd.momentum > 0,
-                           "momentum > 0 with nesterov");
-                 },
-                 [](const Adam& adam) { validate_adam("adam", adam); },
-                 [](const AdamW& adam) { validate_adam("adamw", adam); }},
-      optimizer);
+  std::visit(Overloaded{[](const Sgd& sgd) {
+                          require("sgd", "learning_rate", sgd.learning_rate,
+                                  sgd.learning_rate >= 0 && std::isfinite(sgd.learning_rate),
+                                  "a finite number >= 0");
+                          require("sgd", "momentum", sgd.momentum,
+                                  sgd.momentum >= 0 && sgd.momentum < 1, "0 <= momentum < 1");
+                          require("sgd", "weight_decay", sgd.weight_decay,
+                                  sgd.weight_decay >= 0 && std::isfinite(sgd.weight_decay),
+                                  "a finite number >= 0");
+                          require("sgd", "momentum", sgd.momentum,
+                                  !sgd.nesterov || sgd.momentum > 0, "momentum > 0 with nesterov");
+                        },
+                        [](const Adam& adam) { validate_adam("adam", adam); },
+                        [](const AdamW& adam) { validate_adam("adamw", adam); }},
+             optimizer);
 }
 
 double base_learning_rate(const Optimizer& optimizer) noexcept {

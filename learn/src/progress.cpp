@@ -68,11 +68,11 @@ class Bar {
                static_cast<double>(progress.batch) / static_cast<double>(progress.batches)) /
                   static_cast<double>(progress.epochs);
     const auto filled = static_cast<std::size_t>(done * kBarWidth);
-    std::string line = fmt::format(
-        "epoch {}/{} [{}{}] {} {} ETA {}", progress.epoch, progress.epochs,
-        std::string(filled, '#'), std::string(kBarWidth - filled, '.'),
-        last_.empty() ? fmt::format("loss {:.4f}", progress.loss) : last_,
-        speed(progress.samples_per_second), duration(progress.eta_seconds));
+    std::string line =
+        fmt::format("epoch {}/{} [{}{}] {} {} ETA {}", progress.epoch, progress.epochs,
+                    std::string(filled, '#'), std::string(kBarWidth - filled, '.'),
+                    last_.empty() ? fmt::format("loss {:.4f}", progress.loss) : last_,
+                    speed(progress.samples_per_second), duration(progress.eta_seconds));
     const std::size_t width = line.size();
     if (width < width_) line.append(width_ - width, ' ');  // over what the last line left
     width_ = width;

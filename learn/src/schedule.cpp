@@ -36,64 +36,63 @@ double cosine(const CosineDecay& decay, double base, StepPosition position) {
 
 std::vector<double> parse_numbers(std::string_view schedule, std::string_view text) {
   std::vector<double> numbers;
-  while (!text.empty()) {
-    const std::string_view one = text.substr(0, text.find(','));
+  while (true) {
+    const auto comma = text.find(',');
+    const std::string_view one = text.substr(0, comma);
     double number = 0;
     const auto parsed = std::from_chars(one.data(), one.data() + one.size(), number);
     if (parsed.ec != std::errc() || parsed.ptr != one.data() + one.size()) {
       throw ArgumentError(fmt::format("schedule '{}': '{}' is not a number", schedule, one));
     }
     numbers.push_back(number);
-    text.remove_prefix(std::min(text.size(), one.size() + 1));
+    if (comma == std::string_view::npos) return numbers;
+    text.remove_prefix(comma + 1);
   }
-  return numbers;
 }
 
 }  // namespace
 
 void validate(const Schedule& schedule) {
-  std::visit(
-      Overloaded{[](const ConstantRate&) {},
-                 [](const StepDecay& s) {
-                   require(s.epochs >= 1, "step", "epochs", static_cast<double>(s.epochs), ">= 1");
-                   require(s.factor > 0 && s.factor <= 1, "step", "factor", s.factor,
-                           "0 < factor <= 1");
-                 },
-                 [](const CosineDecay& s) {
-                   require(s.warmup >= 0 && s.warmup < 1, "cosine", "warmup", s.warmup,
-                           "0 <= warmup < 1, the share of all steps");
-                   require(s.final_factor >= 0 && s.final_factor <= 1, "cosine", "final_factor",
-                           s.final_factor, "0 <= final_factor <= 1");
-                 },
-                 [](const RobbinsMonro& s) {
-                   require(s.a > 0 && std::isfinite(s.a), "robbins-monro", "a", s.a,
-                           "a finite number > 0");
-                   require(s.t0 >= 0 && std::isfinite(s.t0), "robbins-monro", "t0", s.t0,
-                           "a finite number >= 0");
-                 }},
-      schedule);
+  std::visit(Overloaded{[](const ConstantRate&) {},
+                        [](const StepDecay& s) {
+                          require(s.epochs >= 1, "step", "epochs", static_cast<double>(s.epochs),
+                                  ">= 1");
+                          require(s.factor > 0 && s.factor <= 1, "step", "factor", s.factor,
+                                  "0 < factor <= 1");
+                        },
+                        [](const CosineDecay& s) {
+                          require(s.warmup >= 0 && s.warmup < 1, "cosine", "warmup", s.warmup,
+                                  "0 <= warmup < 1, the share of all steps");
+                          require(s.final_factor >= 0 && s.final_factor <= 1, "cosine",
+                                  "final_factor", s.final_factor, "0 <= final_factor <= 1");
+                        },
+                        [](const RobbinsMonro& s) {
+                          require(s.a > 0 && std::isfinite(s.a), "robbins-monro", "a", s.a,
+                                  "a finite number > 0");
+                          require(s.t0 >= 0 && std::isfinite(s.t0), "robbins-monro", "t0", s.t0,
+                                  "a finite number >= 0");
+                        }},
+             schedule);
 }
 
 double learning_rate_at(const Schedule& schedule, double base, StepPosition position) {
   return std::visit(
-      Overloaded{[&](const ConstantRate&) { return base; },
-                 [&](const StepDecay& s) {
-                   const Index epoch =
-                       (position.step - 1) / std::max<Index>(position.steps_per_epoch, 1);
-                   return base * std::pow(s.factor, static_cast<double>(epoch / s.epochs));
-                 },
-                 [&](const CosineDecay& s) { return cosine(s, base, position); },
-                 [&](const RobbinsMonro& s) {
-                   return s.a / (static_cast<double>(position.step) + s.t0);
-                 }},
+      Overloaded{
+          [&](const ConstantRate&) { return base; },
+          [&](const StepDecay& s) {
+            const Index epoch = (position.step - 1) / std::max<Index>(position.steps_per_epoch, 1);
+            return base * std::pow(s.factor, static_cast<double>(epoch / s.epochs));
+          },
+          [&](const CosineDecay& s) { return cosine(s, base, position); },
+          [&](const RobbinsMonro& s) { return s.a / (static_cast<double>(position.step) + s.t0); }},
       schedule);
 }
 
 Schedule parse_schedule(std::string_view text) {
   const auto colon = text.find(':');
   const std::string_view name = text.substr(0, colon);
-  const std::vector<double> numbers =
-      parse_numbers(text, colon == std::string_view::npos ? "" : text.substr(colon + 1));
+  std::vector<double> numbers;
+  if (colon != std::string_view::npos) numbers = parse_numbers(text, text.substr(colon + 1));
   const auto number = [&](std::size_t i, double fallback) {
     return i < numbers.size() ? numbers[i] : fallback;
   };
@@ -115,9 +114,8 @@ Schedule parse_schedule(std::string_view text) {
         "unknown schedule '{}', expected constant, step, cosine or robbins-monro", name));
   }
   if (numbers.size() > allowed) {
-    throw ArgumentError(
-        fmt::format("schedule '{}' has {} numbers, expected at most {}", text, numbers.size(),
-                    allowed));
+    throw ArgumentError(fmt::format("schedule '{}' has {} numbers, expected at most {}", text,
+                                    numbers.size(), allowed));
   }
   validate(schedule);
   return schedule;

@@ -202,9 +202,9 @@ Trainer::Trainer(const Model& model, const Optimizer& optimizer, const TrainerOp
 
 History Trainer::fit(const Dataset& data, const FitOptions& options) {
   if (options.epochs < 0 || options.batch_size < 1 || data.rows() < 1) {
-    throw ArgumentError(fmt::format(
-        "fit: got {} epochs, batch size {} and {} rows, expected >= 0, >= 1 and >= 1",
-        options.epochs, options.batch_size, data.rows()));
+    throw ArgumentError(
+        fmt::format("fit: got {} epochs, batch size {} and {} rows, expected >= 0, >= 1 and >= 1",
+                    options.epochs, options.batch_size, data.rows()));
   }
   validate(options.schedule);
   return Fit(*this, data, options).run();

@@ -121,8 +121,7 @@ Bindings& Bindings::input(std::string_view name, ConstTensorView view) {
     }
     names += (names.empty() ? "" : ", ") + inputs[i].name;
   }
-  throw ArgumentError(
-      fmt::format("bind: the plan reads no input '{}'; it reads: {}", name, names));
+  throw ArgumentError(fmt::format("bind: the plan reads no input '{}'; it reads: {}", name, names));
 }
 
 Bindings& Bindings::cotangent(Value value, ConstTensorView view) {

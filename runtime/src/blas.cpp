@@ -2,11 +2,15 @@
 #include "blas.hpp"
 
 #include <cblas.h>
+#include <f77blas.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <string_view>
 
 #include "chainrule/core/error.hpp"
+#include "chainrule/runtime/linear_algebra.hpp"
 #include "chainrule/runtime/machine.hpp"
 
 namespace chainrule {
@@ -50,6 +54,15 @@ void blas_gemm(StridedView<T> a, MatrixView<const T> b, MatrixView<T> c, bool ac
             static_cast<T>(accumulate ? 1 : 0), c.data, static_cast<blasint>(c.ld));
 }
 
+void require_threadsafe_blas(std::string_view who) {
+  set_up_blas();
+  if (openblas_get_parallel() != 0) return;
+  throw UnsupportedError(
+      fmt::format("{} needs a thread-safe OpenBLAS (Debian: libopenblas-pthread-dev), but the one "
+                  "linked is a serial build",
+                  who));
+}
+
 }  // namespace
 
 BlasInfo blas_info() {
@@ -60,13 +73,47 @@ BlasInfo blas_info() {
 }
 
 void internal::use_blas_gemm(KernelTable& kernels) {
-  if (!blas_info().threadsafe) {
-    throw UnsupportedError(
-        "compile: --gemm blas needs a thread-safe OpenBLAS (Debian: libopenblas-pthread-dev), but "
-        "the one linked is a serial build");
-  }
+  require_threadsafe_blas("compile: --gemm blas");
   kernels.f32.gemm = &blas_gemm<float>;
   kernels.f64.gemm = &blas_gemm<double>;
+}
+
+void multiply_transposed(MatrixView<const double> a, MatrixView<const double> b,
+                         MatrixView<double> c) {
+  if (a.rows != b.rows || a.columns != c.rows || b.columns != c.columns) {
+    throw ShapeError(fmt::format("multiply_transposed: got [{}, {}]^T [{}, {}] for [{}, {}]",
+                                 a.rows, a.columns, b.rows, b.columns, c.rows, c.columns));
+  }
+  require_threadsafe_blas("multiply_transposed");
+  blas_gemm<double>({.data = a.data, .row_stride = 1, .column_stride = a.ld}, b, c, false);
+}
+
+void solve_positive_definite(MatrixView<double> a, MatrixView<double> b) {
+  if (a.rows != a.columns || b.rows != a.rows) {
+    throw ShapeError(
+        fmt::format("solve_positive_definite: got a [{}, {}] and b [{}, {}], expected [n, n] and "
+                    "[n, k]",
+                    a.rows, a.columns, b.rows, b.columns));
+  }
+  if (a.rows == 0 || b.columns == 0) return;
+  require_threadsafe_blas("solve_positive_definite");
+  // Fortran reads our rows as columns, and so our lower triangle as its upper one.
+  char upper = 'U';
+  auto n = static_cast<blasint>(a.rows);
+  auto lda = static_cast<blasint>(a.ld);
+  blasint minor = 0;
+  BLASFUNC(dpotrf)(&upper, &n, a.data, &lda, &minor);
+  if (minor != 0) {
+    throw Error(fmt::format(
+        "solve_positive_definite: the leading minor of order {} of a [{}, {}] matrix is not "
+        "positive definite",
+        minor, a.rows, a.rows));
+  }
+  const auto columns = static_cast<blasint>(b.columns);
+  for (const CBLAS_TRANSPOSE transpose : {CblasNoTrans, CblasTrans}) {
+    cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, transpose, CblasNonUnit, n, columns, 1,
+                a.data, lda, b.data, static_cast<blasint>(b.ld));
+  }
 }
 
 }  // namespace chainrule

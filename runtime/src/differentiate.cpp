@@ -110,9 +110,8 @@ bool mixes_rows(const Graph& graph, Value output, Value input, Mode mode) {
   depends[static_cast<std::size_t>(input.id())] = true;
   for (NodeId id = input.id() + 1; id <= output.id(); ++id) {
     const Node& node = graph.node(id);
-    const bool any = std::any_of(node.inputs.begin(), node.inputs.end(), [&](NodeId i) {
-      return depends[static_cast<std::size_t>(i)];
-    });
+    const bool any = std::any_of(node.inputs.begin(), node.inputs.end(),
+                                 [&](NodeId i) { return depends[static_cast<std::size_t>(i)]; });
     depends[static_cast<std::size_t>(id)] = any;
     // An op with running statistics uses them, and not the batch's, in inference.
     const bool mixing = node.op != nullptr && node.op->traits.kind != OpKind::kRowwise &&

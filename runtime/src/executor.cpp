@@ -40,8 +40,7 @@ template <class Body>
 int Arena::with_team(Body&& body) {
   const auto caller = std::this_thread::get_id();
   std::thread::id nobody;
-  if (threads_ == 1 ||
-      !owner_.compare_exchange_strong(nobody, caller, std::memory_order_acq_rel)) {
+  if (threads_ == 1 || !owner_.compare_exchange_strong(nobody, caller, std::memory_order_acq_rel)) {
     Team alone(0);
     body(alone);
     return alone.participants();
@@ -102,8 +101,8 @@ Executor::Executor() : Executor(1) {}
 
 Executor::Executor(int threads) {
   if (threads < 0) {
-    throw ArgumentError(fmt::format("Executor: got {} threads, expected 0 (default) or more",
-                                    threads));
+    throw ArgumentError(
+        fmt::format("Executor: got {} threads, expected 0 (default) or more", threads));
   }
   arena_ = std::make_unique<internal::Arena>(threads == 0 ? default_threads() : threads);
 }

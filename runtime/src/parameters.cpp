@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "chainrule/core/error.hpp"
+#include "floating_point.hpp"
 
 namespace chainrule {
 namespace {
@@ -47,6 +48,7 @@ Parameters::Parameters(const Graph& graph, DType dtype, std::uint64_t seed)
     : layout_(graph, dtype),
       slab_(Shape{layout_.bytes / size_of(dtype)}, dtype, Layout::kDense),
       version_(next_version()) {
+  const internal::ScopedFloatingPointMode mode;
   for (Index i = 0; i < size(); ++i) {
     const NodeId node = layout_.entries[static_cast<std::size_t>(i)].node;
     initialize(graph.node(node).initializer,
@@ -95,6 +97,7 @@ TensorView Parameters::mutable_view(Value value) { return mutable_view(find(valu
 TensorView Parameters::mutable_view(std::string_view name) { return mutable_view(find(name)); }
 
 Parameters Parameters::to(DType dtype) const {
+  const internal::ScopedFloatingPointMode mode;
   Parameters result;
   result.layout_.dtype = dtype;
   for (auto entry : layout_.entries) {
@@ -110,8 +113,8 @@ Parameters Parameters::to(DType dtype) const {
 
 void Parameters::assign(const Parameters& other) {
   if (size() != other.size()) {
-    throw ShapeError(fmt::format("Parameters::assign: expected {} entries, got {}", size(),
-                                 other.size()));
+    throw ShapeError(
+        fmt::format("Parameters::assign: expected {} entries, got {}", size(), other.size()));
   }
   for (std::size_t i = 0; i < layout_.entries.size(); ++i) {
     const auto& mine = layout_.entries[i];
@@ -121,6 +124,7 @@ void Parameters::assign(const Parameters& other) {
                                    to_string(mine.shape), theirs.name, to_string(theirs.shape)));
     }
   }
+  const internal::ScopedFloatingPointMode mode;
   for (Index i = 0; i < size(); ++i) copy_values(other.view(i), mutable_view(i));
 }
 

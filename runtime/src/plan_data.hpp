@@ -49,15 +49,15 @@ struct Buffer {
 };
 
 enum class InstructionKind : std::uint8_t {
-  kGather,     ///< output = rows of input 0 in the bound order
-  kForward,    ///< op forward; a batch reduction writes its partial
-  kFinish,     ///< adds a reduction's partials in a tree and calls finish
-  kSeed,       ///< output_gradient of the loss = 1
-  kCotangent,  ///< output_gradient = the bound cotangent
-  kClear,      ///< output = 0
-  kBackward,   ///< op backward
-  kTranspose,  ///< mirror = input 0 transposed
-  kLossCheck,  ///< throws when the loss is not finite
+  kGather,          ///< output = rows of input 0 in the bound order
+  kForward,         ///< op forward; a batch reduction writes its partial
+  kFinish,          ///< adds a reduction's partials in a tree and calls finish
+  kSeed,            ///< output_gradient of the loss = 1
+  kCotangent,       ///< output_gradient = the bound cotangent
+  kClear,           ///< output = 0
+  kBackward,        ///< op backward
+  kTranspose,       ///< mirror = input 0 transposed
+  kLossCheck,       ///< throws when the loss is not finite
   kWeightGradient,  ///< op weight_gradient, one tile
   kPartialSum,      ///< adds a row-wise op's partial gradients in a tree
   kCommit,          ///< op commit
@@ -70,7 +70,7 @@ struct Instruction {
   NodeId node = -1;
   int input_count = 0;
   std::uint32_t overwrite = 0;
-  bool row_block = false;   ///< runs once per block of rows; else once per batch
+  bool row_block = false;    ///< runs once per block of rows; else once per batch
   bool in_place = false;     ///< its result may take over the memory of what it replaces
   bool sums_blocks = false;  ///< its partial has one part per block; else one in all
   bool cannot_fail = false;  ///< a contribution to a weight gradient that throws nothing
@@ -93,7 +93,7 @@ struct Instruction {
 struct TileGroup {
   NodeId node = -1;
   std::vector<Instruction> contributions;
-  BufferId gradient = kNoBuffer;  ///< kNoBuffer: lives in the worker's tile scratch only
+  BufferId gradient = kNoBuffer;    ///< kNoBuffer: lives in the worker's tile scratch only
   bool gradient_holds_sum = false;  ///< whole-batch instructions have written it before
   Index rows = 0;
   Index columns = 0;

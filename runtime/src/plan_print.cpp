@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kPhaseNames = {"WholeBatch", "RowSegment", "WeightTiles"};
 constexpr std::array<std::string_view, 12> kInstructionNames = {
-    "gather",   "forward",   "finish",     "seed",            "cotangent",   "clear",
-    "backward", "transpose", "loss_check", "weight_gradient", "partial_sum", "commit"};
+    "gather",    "forward",    "finish",          "seed",        "cotangent", "clear", "backward",
+    "transpose", "loss_check", "weight_gradient", "partial_sum", "commit"};
 constexpr std::array<std::string_view, 6> kRegionNames = {"input", "parameter", "fixed",
                                                           "batch", "block",     "partial"};
 
@@ -36,8 +36,8 @@ class Printer {
     line("buffers");
     for (const Buffer& b : plan_.buffers) {
       line("  {:<24} {:<9} {} x {} {} ld {} offset {}", b.name, region(b),
-           b.batched ? std::string("batch") : std::to_string(b.rows), b.columns,
-           to_string(b.dtype), b.ld, b.offset);
+           b.batched ? std::string("batch") : std::to_string(b.rows), b.columns, to_string(b.dtype),
+           b.ld, b.offset);
     }
     line("bytes fixed {} row {} block row {} block part {} tile {}", plan_.fixed_bytes,
          plan_.batch_unit_bytes, plan_.block_unit_bytes, plan_.partial_unit_bytes,

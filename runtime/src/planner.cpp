@@ -66,11 +66,11 @@ void Planner::add_node(NodeId id) {
                  .attributes = n.attributes};
   if (n.op != nullptr) {
     known.weight_input = n.op->traits.weight_input;
-    const bool batched = std::any_of(n.inputs.begin(), n.inputs.end(), [&](NodeId input) {
-      return node(input).shape.is_batched();
-    });
-    known.rows = batched ? kBatch : n.inputs.empty() ? n.shape.rows()
-                                                     : node(n.inputs[0]).shape.rows();
+    const bool batched = std::any_of(n.inputs.begin(), n.inputs.end(),
+                                     [&](NodeId input) { return node(input).shape.is_batched(); });
+    known.rows = batched            ? kBatch
+                 : n.inputs.empty() ? n.shape.rows()
+                                    : node(n.inputs[0]).shape.rows();
     check_batch(n, batched);
   }
   plan_->nodes.push_back(std::move(known));
@@ -122,9 +122,10 @@ void Planner::mark_roots() {
     for (const auto& target : options_.update->targets) {
       const NodeId id = check(target.parameter, "a parameter to update");
       if (node(id).kind != NodeKind::kParameter || target.group < 0) {
-        throw ArgumentError(fmt::format("compile: cannot update {}, expected a parameter and a "
-                                        "group >= 0",
-                                        describe(node(id))));
+        throw ArgumentError(
+            fmt::format("compile: cannot update {}, expected a parameter and a "
+                        "group >= 0",
+                        describe(node(id))));
       }
       state(id).updated = true;
       state(id).group = target.group;
@@ -167,10 +168,10 @@ void Planner::mark_reach() {
   for (NodeId id = 0; id < static_cast<NodeId>(graph_.size()); ++id) {
     const NodeState& s = state(id);
     if ((s.wanted || s.updated) && !s.reached) {
-      throw ArgumentError(
-          fmt::format("compile: the gradient of {} is asked for, but nothing differentiated depends "
-                      "on it",
-                      describe(node(id))));
+      throw ArgumentError(fmt::format(
+          "compile: the gradient of {} is asked for, but nothing differentiated depends "
+          "on it",
+          describe(node(id))));
     }
   }
 }
@@ -207,8 +208,7 @@ BufferId Planner::add_input(NodeId id, std::string name, const Shape& shape, DTy
 BufferId Planner::gradient_buffer(NodeId id) {
   NodeState& s = state(id);
   if (s.gradient == kNoBuffer) {
-    s.gradient =
-        add_buffer("d " + node(id).name, Region::kFixed, node(id).shape, options_.dtype);
+    s.gradient = add_buffer("d " + node(id).name, Region::kFixed, node(id).shape, options_.dtype);
   }
   return s.gradient;
 }
@@ -284,8 +284,8 @@ void Planner::emit_forward(NodeId id) {
   }
   s.value = add_buffer(n.name, Region::kFixed, n.shape, options_.dtype);
   if (n.op->traits.kind == OpKind::kBatchReduction) {
-    forward.partial = add_buffer(n.name + " parts", Region::kPartial,
-                                 Shape{1, n.shape.columns()}, DType::kFloat64);
+    forward.partial = add_buffer(n.name + " parts", Region::kPartial, Shape{1, n.shape.columns()},
+                                 DType::kFloat64);
     emit(forward);
     emit_reduction_finish(id, forward);
   } else {

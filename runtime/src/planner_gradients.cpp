@@ -34,8 +34,8 @@ void Planner::emit_seeds() {
     Instruction copy;
     copy.kind = InstructionKind::kCotangent;
     copy.input_count = 1;
-    copy.inputs[0] = add_input(id, "cotangent of " + node(id).name, node(id).shape,
-                               options_.dtype, true);
+    copy.inputs[0] =
+        add_input(id, "cotangent of " + node(id).name, node(id).shape, options_.dtype, true);
     seed(id, copy);
   }
   if (loss_ >= 0 && state(loss_).reached && !state(loss_).gradient_written) {
@@ -95,9 +95,9 @@ void Planner::emit_backward(NodeId id) {
     backward.mirror = mirror_of(n.inputs[static_cast<std::size_t>(traits.mirror_input)]);
   }
   const BufferId first = backward.input_gradients[0];
-  backward.in_place = traits.gradient_may_alias && has_bit(backward.overwrite, 0) &&
-                      std::count(backward.input_gradients.begin(), backward.input_gradients.end(),
-                                 first) == 1;
+  backward.in_place =
+      traits.gradient_may_alias && has_bit(backward.overwrite, 0) &&
+      std::count(backward.input_gradients.begin(), backward.input_gradients.end(), first) == 1;
   emit(backward);
   for (auto& [input, sum] : partial_sums) state(input).contributions.push_back(sum);
   const double flops = forward_flops(id);
@@ -216,8 +216,8 @@ void Planner::add_tile_group(NodeId id, bool update) {
   if (!update || s.wanted || s.gradient_written) {
     group.gradient = gradient_buffer(id);
   } else {
-    plan_->tile_scratch_bytes = std::max(
-        plan_->tile_scratch_bytes, group.tile_rows * group.ld * size_of(options_.dtype));
+    plan_->tile_scratch_bytes =
+        std::max(plan_->tile_scratch_bytes, group.tile_rows * group.ld * size_of(options_.dtype));
   }
   s.gradient_written = true;
   drafts_.push_back({.kind = PhaseKind::kWeightTiles,

@@ -43,7 +43,8 @@ class Run {
   void run_instruction(const Instruction& instruction, Index first_row, Index rows, Index block,
                        int worker);
   Index own_rows(const Instruction& instruction) const noexcept;
-  void call_op(const Instruction& instruction, Index first_row, Index rows, Index block, int worker);
+  void call_op(const Instruction& instruction, Index first_row, Index rows, Index block,
+               int worker);
   void finish(const Instruction& instruction);
   void add_parts(const Instruction& instruction, const TensorView& gradient, bool accumulate,
                  Index first_row) const;

@@ -26,10 +26,11 @@ void Run::throw_non_finite(const Instruction& check) {
   if (!found) {
     found = NonFinite{.name = loss.name, .description = loss.description, .value = NAN};
   }
-  throw NonFiniteError(fmt::format("the loss '{}' is not finite: the first value that is not is "
-                                   "{} at row {}, column {} of {}",
-                                   loss.name, found->value, found->row, found->column, found->description),
-                       found->name);
+  throw NonFiniteError(
+      fmt::format("the loss '{}' is not finite: the first value that is not is "
+                  "{} at row {}, column {} of {}",
+                  loss.name, found->value, found->row, found->column, found->description),
+      found->name);
 }
 
 void Run::look_for_non_finite(const Phase& phase, Index block, std::optional<NonFinite>& found) {
@@ -50,7 +51,8 @@ void Run::look_for_non_finite(const Phase& phase, Index block, std::optional<Non
       if (region != Region::kInput && region != Region::kParameter) continue;
       if (plan_.gather && region == Region::kInput && buffer(input).batched) continue;
       const NodeId node = buffer(input).node;
-      found = non_finite_in(input, plan_.nodes[static_cast<std::size_t>(node)], first, count, block);
+      found =
+          non_finite_in(input, plan_.nodes[static_cast<std::size_t>(node)], first, count, block);
     }
     if (found) return;
     run_instruction(instruction, first, count, block, 0);
@@ -61,8 +63,8 @@ void Run::look_for_non_finite(const Phase& phase, Index block, std::optional<Non
   }
 }
 
-std::optional<Run::NonFinite> Run::non_finite_in(BufferId id, const PlanNode& node,
-                                                 Index first_row, Index rows, Index block) const {
+std::optional<Run::NonFinite> Run::non_finite_in(BufferId id, const PlanNode& node, Index first_row,
+                                                 Index rows, Index block) const {
   const TensorView view = window(id, first_row, rows, block, 0);
   if (view.dtype == DType::kInt32) return std::nullopt;
   for (Index i = 0; i < view.rows; ++i) {

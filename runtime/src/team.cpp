@@ -35,8 +35,7 @@ void Team::run(const Job& job) {
     job_ = job;
     done_.store(0, std::memory_order_relaxed);
     const std::uint64_t epoch = (word_.load(std::memory_order_relaxed) >> kEpochShift) + 1;
-    const std::uint64_t word =
-        (epoch << kEpochShift) | static_cast<std::uint64_t>(job.count);
+    const std::uint64_t word = (epoch << kEpochShift) | static_cast<std::uint64_t>(job.count);
     word_.store(word);  // seq_cst: notify_all must not look for sleepers before this is visible
     word_.notify_all();
     work(word, 0);
@@ -120,8 +119,6 @@ void Team::retire() noexcept {
   word_.notify_all();
 }
 
-int Team::participants() const noexcept {
-  return participants_.load(std::memory_order_relaxed);
-}
+int Team::participants() const noexcept { return participants_.load(std::memory_order_relaxed); }
 
 }  // namespace chainrule::internal

@@ -13,7 +13,8 @@ namespace {
 Index multiply(Index a, Index b) {
   Index result = 0;
   if (__builtin_mul_overflow(a, b, &result)) {
-    throw ArgumentError(fmt::format("workspace: {} x {} bytes is more than can be addressed", a, b));
+    throw ArgumentError(
+        fmt::format("workspace: {} x {} bytes is more than can be addressed", a, b));
   }
   return result;
 }
@@ -32,9 +33,9 @@ WorkspaceSizes::WorkspaceSizes(const PlanData& plan, Index max_rows, int workers
 WorkspaceData::WorkspaceData(const Plan& plan, Index max_rows, int threads)
     : plan_(plan), max_rows_(max_rows), workers_(threads) {
   if (max_rows < 0 || threads < 1) {
-    throw ArgumentError(fmt::format(
-        "Workspace: got {} rows and {} threads, expected rows >= 0 and threads >= 1", max_rows,
-        threads));
+    throw ArgumentError(
+        fmt::format("Workspace: got {} rows and {} threads, expected rows >= 0 and threads >= 1",
+                    max_rows, threads));
   }
   const WorkspaceSizes sizes(data(), max_rows, threads);
   block_capacity_ = sizes.block_rows;
@@ -75,8 +76,9 @@ Address WorkspaceData::address(const Buffer& buffer, int worker) const noexcept 
       result.row_bytes = buffer.row_bytes();
       break;
     case Region::kBlock:
-      result.base = block_ + (static_cast<Index>(worker) * data().block_unit_bytes +
-                              buffer.offset) * block_capacity_;
+      result.base =
+          block_ +
+          (static_cast<Index>(worker) * data().block_unit_bytes + buffer.offset) * block_capacity_;
       break;
     case Region::kPartial:
       result.base = partial_ + buffer.offset * blocks_;
@@ -103,8 +105,8 @@ void WorkspaceData::bind(const Bindings::Data& bindings) {
       now.row_bytes = buffer.batched ? view.ld * size_of(view.dtype) : 0;
     }
     for (int worker = 0; worker < workers_; ++worker) {
-      addresses_[static_cast<std::size_t>(worker) * buffers.size() +
-                 static_cast<std::size_t>(id)] = now;
+      addresses_[static_cast<std::size_t>(worker) * buffers.size() + static_cast<std::size_t>(id)] =
+          now;
     }
   }
 }
@@ -140,7 +142,8 @@ ConstTensorView find_kept(const internal::WorkspaceData& data,
                           const std::vector<internal::KeptValue>& list, Value value,
                           std::string_view what) {
   for (const internal::KeptValue& kept : list) {
-    if (value.graph() == data.data().graph && kept.node == value.id()) return data.kept(kept.buffer);
+    if (value.graph() == data.data().graph && kept.node == value.id())
+      return data.kept(kept.buffer);
   }
   throw ArgumentError(fmt::format("Workspace: the plan does not keep the {} of {}", what,
                                   value ? describe(value.node()) : std::string("an empty value")));

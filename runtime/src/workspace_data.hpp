@@ -42,7 +42,7 @@ class WorkspaceData {
   /// A kept value after a run.
   ConstTensorView kept(BufferId buffer) const;
 
-  Index rows = 0;                   ///< of the current or last run
+  Index rows = 0;                    ///< of the current or last run
   std::uint64_t mirror_version = 0;  ///< Parameters::version() the mirrors were made from
   /// One per phase worker: sums of a reduction on their way to finish().
   std::vector<double> reduction_total;

@@ -85,6 +85,9 @@ struct OpCase {
   const OpDef* op = nullptr;
   std::string variant;  ///< empty, or what differs: "smoothing", "at the kink"
   Mode mode = Mode::kTraining;
+  /// How large the terms can be that backward adds up for an output gradient of 1, as in 1 - y^2;
+  /// float32 is off by their rounding however small the sum is.
+  double terms = 1;
   /// Adds the inputs and the node of `op`; returns that node. Differentiated is whatever `op` can
   /// differentiate.
   std::function<Value(CaseBuilder&)> build;

@@ -12,10 +12,10 @@ namespace chainrule {
 
 /// What came of one case at one size in one dtype.
 struct CaseReport {
-  std::string op;        ///< "matmul"
-  std::string name;      ///< OpCase::name()
-  std::string size;      ///< CaseSize::name
-  std::string shape;     ///< of the op's output, "[5, 4]"
+  std::string op;            ///< "matmul"
+  std::string name;          ///< OpCase::name()
+  std::string size;          ///< CaseSize::name
+  std::string shape;         ///< of the op's output, "[5, 4]"
   GradientReport gradients;  ///< with the dtype, the architecture and all failures
 
   bool ok() const noexcept { return gradients.ok(); }

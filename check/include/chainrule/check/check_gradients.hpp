@@ -43,6 +43,8 @@ struct GradientCheckOptions {
   double error_bars = 10;
   /// Tolerance of float32 in multiples of n u S; see check_gradients().
   double float32_factor = 4;
+  /// S is at least this: the terms that backward adds up may be larger than their sum.
+  double float32_terms = 0;
   /// A numeric gradient is resolved when its tolerance is below this part of the largest gradient
   /// of the tensor.
   double resolution = 1e-4;
@@ -64,13 +66,13 @@ struct ElementCheck {
   Verdict verdict = Verdict::kAgree;
   Index row = -1;  ///< -1 along a random direction
   Index column = -1;
-  double analytic = 0;   ///< what backward gave
-  double numeric = 0;    ///< what differences gave
-  double error = 0;      ///< |analytic - numeric|; infinite when either is not finite
-  double tolerance = 0;  ///< the largest error that counts as agreement
-  double error_bar = 0;  ///< estimated error of `numeric`
-  double step = 0;       ///< the step that `numeric` came from
-  double left_slope = 0;   ///< one-sided slopes, for a kink
+  double analytic = 0;    ///< what backward gave
+  double numeric = 0;     ///< what differences gave
+  double error = 0;       ///< |analytic - numeric|; infinite when either is not finite
+  double tolerance = 0;   ///< the largest error that counts as agreement
+  double error_bar = 0;   ///< estimated error of `numeric`
+  double step = 0;        ///< the step that `numeric` came from
+  double left_slope = 0;  ///< one-sided slopes, for a kink
   double right_slope = 0;
 };
 
@@ -85,7 +87,7 @@ struct ValueCheck {
   Index kinks = 0;
   Index unresolved = 0;
   Index disagree = 0;
-  bool all_zero = false;  ///< every element that backward gave is exactly 0
+  bool all_zero = false;              ///< every element that backward gave is exactly 0
   Verdict verdict = Verdict::kAgree;  ///< the worst of them
   ElementCheck worst;  ///< of the worst verdict the one with the largest error / tolerance
   std::vector<ElementCheck> failures;  ///< at most GradientCheckOptions::max_failures
@@ -125,11 +127,12 @@ struct CHAINRULE_API GradientReport {
 ///
 /// noise = 8 eps sum |v_i| max|y_i| / h over the y_i that moved; float32 adds float32_factor n u S
 /// with n the longest dimension of a value between, u = 2^-24 and S the tensor's largest
-/// sum_i |v_i dy_i/dx|.
+/// sum_i |v_i dy_i/dx|. (Where a random direction meets a kink it is dropped and more elements are
+/// compared: of many kinks at once the one-sided slopes say nothing.)
 ///
 /// `feed` may be float32 or float64; values are rounded to `options.dtype` first. `output` may be a
-/// loss or any other value. Nothing is printed; whatever is wrong stands in the report: a check that
-/// compared nothing, gradients that are zero without being declared so, outputs that are not
+/// loss or any other value. Nothing is printed; whatever is wrong stands in the report: a check
+/// that compared nothing, gradients that are zero without being declared so, outputs that are not
 /// finite and gradients that differ when computed twice are failures too. Throws ArgumentError for
 /// a value that is no parameter or real input or does not influence the output, and whatever
 /// compile() and run throw.

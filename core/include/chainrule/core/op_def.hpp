@@ -42,11 +42,11 @@ struct OpTraits {
   int max_inputs = 1;
   BackwardReads backward_reads{.inputs = kAllInputs, .output = true};
   std::uint32_t differentiable_inputs = kAllInputs;  ///< bit i: a gradient can reach input i
-  std::uint32_t index_inputs = 0;        ///< bit i: input i holds int32 indices
-  bool elementwise = false;              ///< out(i, j) depends on elements (i, j) of inputs only
-  bool output_may_alias_input = false;   ///< forward works with output and input 0 in one buffer
-  bool gradient_may_alias = false;  ///< backward works with input 0's gradient in place of dY
-  bool handles_overwrite = false;   ///< backward honours OpContext::overwrite; else it is cleared
+  std::uint32_t index_inputs = 0;                    ///< bit i: input i holds int32 indices
+  bool elementwise = false;             ///< out(i, j) depends on elements (i, j) of inputs only
+  bool output_may_alias_input = false;  ///< forward works with output and input 0 in one buffer
+  bool gradient_may_alias = false;      ///< backward works with input 0's gradient in place of dY
+  bool handles_overwrite = false;  ///< backward honours OpContext::overwrite; else it is cleared
   int weight_input = -1;  ///< input whose gradient weight_gradient() computes instead of backward()
   int mirror_input = -1;  ///< input whose transpose backward() reads as OpContext::mirror
   int state_input = -1;   ///< first of the inputs that commit() may write (running statistics)
@@ -90,7 +90,9 @@ concept HasBackward = requires(const OpContext& context) {
   Op::template backward<double>(context);
 };
 template <class Op>
-concept DeclaresNoGradient = requires { requires Op::kNoGradient; };
+concept DeclaresNoGradient = requires {
+  requires Op::kNoGradient;
+};
 template <class Op>
 concept HasForward = requires(const OpContext& context) {
   Op::template forward<float>(context);
@@ -103,8 +105,10 @@ concept HasFinish = requires(const OpContext& context) {
 };
 template <class Op>
 concept HasCommit = requires(const OpContext& context) {
-  { Op::template commit<float>(context) } noexcept;
-  { Op::template commit<double>(context) } noexcept;
+  { Op::template commit<float>(context) }
+  noexcept;
+  { Op::template commit<double>(context) }
+  noexcept;
 };
 template <class Op>
 concept HasWeightGradient = requires(const OpContext& context) {
@@ -125,15 +129,18 @@ constexpr OpDef define_op() {
   static_assert(
       requires {
         { Op::kName } -> std::convertible_to<std::string_view>;
-      }, "an op needs `static constexpr std::string_view kName`");
+      },
+      "an op needs `static constexpr std::string_view kName`");
   static_assert(
       requires {
         { Op::kTraits } -> std::convertible_to<OpTraits>;
-      }, "an op needs `static constexpr OpTraits kTraits`");
+      },
+      "an op needs `static constexpr OpTraits kTraits`");
   static_assert(
       requires(const InferContext& context) {
         { Op::infer(context) } -> std::same_as<Shape>;
-      }, "an op needs `static Shape infer(const InferContext&)`");
+      },
+      "an op needs `static Shape infer(const InferContext&)`");
   static_assert(internal::HasForward<Op>,
                 "an op needs `template <class T> static void forward(const OpContext&)`");
   static_assert(internal::HasBackward<Op> != internal::DeclaresNoGradient<Op>,
@@ -166,9 +173,10 @@ constexpr OpDef define_op() {
   if constexpr (internal::HasWeightGradient<Op>) {
     def.weight_gradient = {&Op::template weight_gradient<float>,
                            &Op::template weight_gradient<double>};
-    def.weight_gradient_cannot_fail =
-        noexcept(Op::template weight_gradient<float>(std::declval<const OpContext&>(), 0, 0)) &&
-        noexcept(Op::template weight_gradient<double>(std::declval<const OpContext&>(), 0, 0));
+    def.weight_gradient_cannot_fail = noexcept(Op::template weight_gradient<float>(
+        std::declval<const OpContext&>(), 0,
+        0))&& noexcept(Op::template weight_gradient<double>(std::declval<const OpContext&>(), 0,
+                                                            0));
   }
   if constexpr (requires { &Op::saved; }) def.saved = &Op::saved;
   if constexpr (requires { &Op::flops_per_row; }) def.flops_per_row = &Op::flops_per_row;

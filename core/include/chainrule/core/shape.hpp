@@ -16,7 +16,8 @@ inline constexpr Index kBatch = -1;
 /// Up to four dimensions, each >= 0, the first possibly symbolic.
 ///
 /// Every op sees a value as a matrix: the last dimension is the columns, the product of the others
-/// the rows. A vector [n] is one row of n columns, [batch] is one column of batch rows, [] is 1 x 1.
+/// the rows. A vector [n] is one row of n columns, [batch] is one column of batch rows, [] is 1
+/// x 1.
 class CHAINRULE_API Shape {
  public:
   static constexpr int kMaxRank = 4;

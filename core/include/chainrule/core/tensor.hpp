@@ -26,9 +26,7 @@ struct MatrixView {
 
   T* row(Index i) const noexcept { return data + i * ld; }
   T& operator()(Index i, Index j) const noexcept { return data[i * ld + j]; }
-  operator MatrixView<const T>() const noexcept
-    requires(!std::is_const_v<T>)
-  {
+  operator MatrixView<const T>() const noexcept requires(!std::is_const_v<T>) {
     return {data, rows, columns, ld};
   }
 };

@@ -24,8 +24,8 @@ struct UpdateContext {
 
 using UpdateFunction = void (*)(const UpdateContext&) noexcept;
 
-/// An optimizer's update rule as data: elementwise on (parameter, gradient, state), so that a weight
-/// tile can be updated while its gradient is still in cache. Functions are indexed by dtype.
+/// An optimizer's update rule as data: elementwise on (parameter, gradient, state), so that a
+/// weight tile can be updated while its gradient is still in cache. Functions are indexed by dtype.
 struct UpdateDef {
   std::string_view name;
   int state_slots = 0;

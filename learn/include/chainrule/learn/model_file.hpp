@@ -34,7 +34,7 @@ CHAINRULE_API Model load_model(std::istream& stream);
 CHAINRULE_API Model load_model(std::span<const std::byte> bytes, std::string_view name = "memory");
 
 /// Copies tensors of matching name and shape into a model, e.g. weights that PyTorch saved;
-/// FormatError when one is missing or has another shape.
+/// FormatError, before anything changes, when one is missing or has another shape.
 CHAINRULE_API void load_parameters(Model& model, const TensorFile& file);
 /// The model's parameters under their PyTorch names, without metadata.
 CHAINRULE_API TensorFile to_tensor_file(const Model& model);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <span>
 #include <string_view>
 #include <variant>
-#include <span>
 
 #include "chainrule/core/export.hpp"
 #include "chainrule/core/update_def.hpp"

@@ -19,8 +19,8 @@ namespace chainrule {
 
 /// One epoch of a training run.
 struct EpochRecord {
-  Index epoch = 0;  ///< 1, 2, ...
-  double loss = 0;  ///< mean over the epoch's rows, each batch before its update
+  Index epoch = 0;           ///< 1, 2, ...
+  double loss = 0;           ///< mean over the epoch's rows, each batch before its update
   double learning_rate = 0;  ///< of the last step
   double seconds = 0;
   double samples_per_second = 0;
@@ -30,8 +30,8 @@ struct EpochRecord {
 /// What a fit() did.
 struct History {
   std::vector<EpochRecord> epochs;
-  int workers = 1;        ///< threads that took part
-  bool stopped = false;   ///< by the stop token or a callback
+  int workers = 1;       ///< threads that took part
+  bool stopped = false;  ///< by the stop token or a callback
   double seconds = 0;
 };
 
@@ -46,7 +46,7 @@ struct TrainingProgress {
   Index batches = 0;
   double loss = 0;  ///< mean of the epoch so far
   double samples_per_second = 0;
-  double eta_seconds = 0;                ///< for the rest of the run
+  double eta_seconds = 0;               ///< for the rest of the run
   const EpochRecord* record = nullptr;  ///< at kEpoch
 };
 

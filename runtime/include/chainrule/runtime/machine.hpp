@@ -13,8 +13,8 @@ namespace chainrule {
 
 /// What the library found out about BLAS.
 struct BlasInfo {
-  std::string library;  ///< "OpenBLAS 0.3.21 ..."
-  std::string core;     ///< the kernels it picked, such as "Zen" or "SkylakeX"
+  std::string library;      ///< "OpenBLAS 0.3.21 ..."
+  std::string core;         ///< the kernels it picked, such as "Zen" or "SkylakeX"
   bool threadsafe = false;  ///< false: a serial build, whose calls must not run concurrently
 };
 
@@ -26,8 +26,8 @@ CHAINRULE_API BlasInfo blas_info();
 
 /// What this process may use.
 struct MachineInfo {
-  std::string cpu;                   ///< "AMD EPYC ..."
-  int cores = 1;                     ///< that the affinity mask allows
+  std::string cpu;                    ///< "AMD EPYC ..."
+  int cores = 1;                      ///< that the affinity mask allows
   std::optional<double> cgroup_cpus;  ///< the cgroup's CPU quota, in cores
   int default_threads = 1;
   std::string architecture;                ///< of the active kernels

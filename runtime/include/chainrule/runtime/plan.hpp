@@ -76,7 +76,8 @@ class CHAINRULE_API Plan {
   static Index block_rows(Index rows) noexcept;
   /// The most blocks that any batch of up to `rows` rows is cut into.
   static Index max_blocks(Index rows) noexcept;
-  /// Floating-point operations of one run over `rows` rows (forward, backward and weight gradients).
+  /// Floating-point operations of one run over `rows` rows (forward, backward and weight
+  /// gradients).
   double flops(Index rows) const noexcept;
 
   /// Phases, instructions and buffers, one a line.

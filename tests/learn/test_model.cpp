@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "chainrule/learn/model.hpp"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "chainrule/core/error.hpp"
+#include "chainrule/learn/evaluate.hpp"
+#include "learn_support.hpp"
+
+namespace chainrule {
+namespace {
+
+using testing::matrix;
+using testing::message_of;
+using testing::noise;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+TEST(Model, NamesThePartThatIsInTheWrongPlace) {
+  EXPECT_THAT(message_of<ArgumentError>([] { Model{Categorical{}, Linear{2, 3}}; }),
+              HasSubstr("part 1 of 2"));
+  EXPECT_THAT(message_of<ArgumentError>([] { Model{Linear{2, 3}, Relu{}}; }),
+              AllOf(HasSubstr("part 2 of 2 is a layer"), HasSubstr("then one likelihood")));
+  EXPECT_THAT(
+      message_of<ArgumentError>([] { Model{Linear{2, 3}, Gaussian{}, Gaussian{}}; }),
+      HasSubstr("part 2 of 3"));
+  EXPECT_THAT(message_of<ArgumentError>([] { Model{Relu{}, Gaussian{}}; }),
+              HasSubstr("no Linear layer"));
+  EXPECT_THROW(Model({}), ArgumentError);
+}
+
+TEST(Model, NamesTheLayerWhoseWidthDoesNotFit) {
+  EXPECT_THAT(message_of<ShapeError>([] { Model{Linear{2, 3}, Relu{}, Linear{4, 1}, Gaussian{}}; }),
+              AllOf(HasSubstr("layer 2"), HasSubstr("gets 3 columns, expected 4")));
+  EXPECT_THAT(message_of<ArgumentError>([] { Model{Linear{2, 0}, Gaussian{}}; }),
+              HasSubstr("layer 0"));
+  EXPECT_THAT(message_of<ShapeError>([] { Model{Linear{2, 2}, Bernoulli{}}; }),
+              HasSubstr("'binary' needs one output"));
+  EXPECT_THAT(message_of<ShapeError>([] { Model{Linear{2, 1}, Categorical{}}; }),
+              HasSubstr("at least two outputs"));
+}
+
+TEST(Model, StartsGlorotUniformFromItsSeed) {
+  Model model({Linear{64, 32}, Relu{}, Linear{32, 10}}, Categorical{}, DType::kFloat64, 5);
+  EXPECT_EQ(model.inputs(), 64);
+  EXPECT_EQ(model.outputs(), 10);
+  for (const auto& [name, in, out] : {std::tuple{"0.weight", 64, 32}, {"0.bias", 64, 32},
+                                      {"2.weight", 32, 10}, {"2.bias", 32, 10}}) {
+    const ConstTensorView view = model.parameters().view(name);
+    const double limit = std::sqrt(6.0 / (in + out));
+    double largest = 0;
+    for (Index i = 0; i < view.rows; ++i) {
+      for (Index j = 0; j < view.columns; ++j) {
+        largest = std::max(largest, std::abs(element(view, i, j)));
+      }
+    }
+    EXPECT_LE(largest, limit) << name;
+    EXPECT_GT(largest, limit / 2) << name;
+  }
+  const std::string first = testing::bits(model.parameters());
+  model.initialize(6);
+  EXPECT_NE(testing::bits(model.parameters()), first);
+  model.initialize(5);
+  EXPECT_EQ(testing::bits(model.parameters()), first);
+}
+
+TEST(Model, ComputesWhatItsLayersSay) {
+  Model model({Linear{2, 2}, Tanh{}, Linear{2, 1}}, Bernoulli{}, DType::kFloat64, 7);
+  const Tensor x = noise(4, 2, 41);
+  const auto at = [&](const char* name, Index i, Index j) {
+    return static_cast<long double>(element(model.parameters().view(name), i, j));
+  };
+  const Tensor features = model.features(x);
+  const Tensor prediction = Predictor(model).predict(x);
+  for (Index i = 0; i < 4; ++i) {
+    long double z = at("2.bias", 0, 0);
+    for (Index k = 0; k < 2; ++k) {
+      long double h = at("0.bias", 0, k);
+      for (Index j = 0; j < 2; ++j) h += element(x, i, j) * at("0.weight", j, k);
+      EXPECT_NEAR(element(features, i, k), static_cast<double>(std::tanh(h)), 1e-14);
+      z += std::tanh(h) * at("2.weight", k, 0);
+    }
+    EXPECT_NEAR(element(prediction, i, 0), static_cast<double>(1 / (1 + std::exp(-z))), 1e-14);
+  }
+}
+
+TEST(Model, CopiesShareAndClonesDoNot) {
+  Model model{Linear{2, 1}, Gaussian{}};
+  Model copy = model;
+  const Model clone = model.clone();
+  const std::string before = testing::bits(clone.parameters());
+  copy.initialize(9);
+  copy.schema().target_name = "y";
+  EXPECT_EQ(testing::bits(model.parameters()), testing::bits(copy.parameters()));
+  EXPECT_EQ(model.schema().target_name, "y");
+  EXPECT_EQ(testing::bits(clone.parameters()), before);
+  EXPECT_EQ(clone.schema().target_name, "");
+  const Model wide = model.to(DType::kFloat64);
+  EXPECT_EQ(wide.dtype(), DType::kFloat64);
+  EXPECT_EQ(testing::bits(wide.to(DType::kFloat32).parameters()),
+            testing::bits(model.parameters()));
+}
+
+TEST(Model, PreparesTargetsForItsLikelihood) {
+  Dataset data;
+  data.x = noise(3, 2, 42);
+  data.labels = {0, 1, 1};
+  const auto target = [&](const Likelihood& likelihood) {
+    const Model model({Linear{2, 1}}, likelihood, DType::kFloat64);
+    const Tensor y = model.prepare(data).y;
+    return std::vector{element(y, 0, 0), element(y, 1, 0), element(y, 2, 0)};
+  };
+  EXPECT_EQ(target(Bernoulli{}), (std::vector<double>{0, 1, 1}));
+  EXPECT_EQ(target(HingeLoss{}), (std::vector<double>{-1, 1, 1}));
+  EXPECT_EQ(target(Poisson{}), (std::vector<double>{0, 1, 1}));
+  const Model categorical{Linear{2, 2}, Categorical{}};
+  EXPECT_EQ(categorical.prepare(data).labels, data.labels);
+  EXPECT_EQ(categorical.prepare(data).x.dtype(), DType::kFloat32);
+}
+
+TEST(Model, StandardizesBeforeTheFirstLayer) {
+  Model model({Linear{1, 1}}, Gaussian{}, DType::kFloat64);
+  model.schema().standardizer = Standardizer{.mean = {3}, .scale = {2}};
+  const std::vector<double> values{7, 3};
+  const Tensor x = model.prepare_inputs(matrix(2, 1, values));
+  EXPECT_EQ(element(x, 0, 0), 2);
+  EXPECT_EQ(element(x, 1, 0), 0);
+}
+
+TEST(Model, SaysWhyDataDoesNotFit) {
+  Dataset data;
+  data.x = noise(3, 2, 43);
+  const auto refusal = [&]<class E>(const Model& model, E*) {
+    return message_of<E>([&] { model.prepare(data); });
+  };
+  ArgumentError* const argument = nullptr;
+  ShapeError* const shape = nullptr;
+  const Model regression{Linear{2, 1}, Gaussian{}};
+  const Model binary{Linear{2, 1}, Bernoulli{}};
+  EXPECT_THAT(refusal(regression, argument), HasSubstr("needs targets, the data has none"));
+  EXPECT_THAT(refusal(binary, argument), HasSubstr("needs class labels"));
+  data.labels = {0, 1, 2};
+  EXPECT_THAT(refusal(binary, argument), HasSubstr("3 classes, the model tells apart 2"));
+  data.labels.clear();
+  data.y = noise(3, 2, 44);
+  EXPECT_THAT(refusal(regression, shape), HasSubstr("1 outputs, the data 2 targets"));
+  EXPECT_THAT(refusal(binary, argument), HasSubstr("needs class labels"));
+  EXPECT_THAT(refusal(Model{Linear{3, 2}, Gaussian{}}, shape),
+              HasSubstr("reads 3 columns, the data has 2"));
+  data.offset = noise(3, 1, 45);
+  EXPECT_THAT(refusal(Model{Linear{2, 2}, Gaussian{}}, argument), HasSubstr("takes no offset"));
+}
+
+TEST(MlpLayers, ParsesWidths) {
+  EXPECT_EQ(mlp_layers("4-3-2", Tanh{}),
+            (std::vector<Layer>{Linear{4, 3}, Tanh{}, Linear{3, 2}}));
+  EXPECT_EQ(mlp_layers("7-1", Relu{}), (std::vector<Layer>{Linear{7, 1}}));
+  for (const char* text : {"", "4", "4-", "-4", "4--2", "4-0", "4-x", "4-2x", " 4-2", "4-2-",
+                           "99999999999999999999-2"}) {
+    EXPECT_THAT(message_of<ArgumentError>([&] { mlp_layers(text, Relu{}); }), HasSubstr(text));
+  }
+}
+
+TEST(LayerNames, AreFoundAgain) {
+  for (const char* name : {"identity", "relu", "leaky_relu", "elu", "sigmoid", "tanh", "softplus",
+                           "silu", "gelu", "gelu_tanh"}) {
+    EXPECT_EQ(name_of(activation_named(name)), name);
+  }
+  for (const char* name : {"softmax", "binary", "mse", "mae", "huber", "hinge", "poisson", "gamma",
+                           "negative-binomial"}) {
+    EXPECT_EQ(name_of(likelihood_named(name)), name);
+  }
+  EXPECT_THAT(message_of<ArgumentError>([] { activation_named("dropout"); }),
+              HasSubstr("leaky_relu"));
+  EXPECT_THAT(message_of<ArgumentError>([] { likelihood_named("cauchy"); }), HasSubstr("huber"));
+}
+
+}  // namespace
+}  // namespace chainrule

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Many threads at once on one const plan and one executor. Also run under the thread sanitizer.
+#include <gtest/gtest.h>
+#include <tbb/task_arena.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "chainrule/runtime/tbb_arena.hpp"
+#include "training_case.hpp"
+
+namespace chainrule {
+namespace {
+
+using testing::TrainingCase;
+
+constexpr int kThreads = 4;
+constexpr int kSteps = 6;
+
+/// Trains on `kThreads` threads at once, each from the start, and compares all with a run alone.
+template <class Train>
+void expect_all_equal(const TrainingCase& training, const Train& train) {
+  const auto expected = training.train(Executor(), kSteps, false);
+  std::vector<TrainingCase::Result> results(kThreads);
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] { results[static_cast<std::size_t>(i)] = train(i); });
+    }
+  }
+  for (const auto& result : results) EXPECT_TRUE(result == expected);
+}
+
+TEST(Concurrency, OnePlanAndAnExecutorEach) {
+  const TrainingCase training(DType::kFloat32);
+  expect_all_equal(training, [&](int i) { return training.train(Executor(1 + i % 2), kSteps, false); });
+}
+
+TEST(Concurrency, OnePlanAndOneExecutorCold) {
+  const ScopedThreadLimit limit(4);
+  const TrainingCase training(DType::kFloat32);
+  const Executor executor(3);
+  expect_all_equal(training, [&](int) { return training.train(executor, kSteps, false); });
+}
+
+TEST(Concurrency, OnePlanAndOneExecutorThatSomeKeepResident) {
+  const ScopedThreadLimit limit(4);
+  const TrainingCase training(DType::kFloat64);
+  const Executor executor(3);
+  expect_all_equal(training, [&](int i) { return training.train(executor, kSteps, i % 2 == 0); });
+}
+
+TEST(Concurrency, OneArenaOfTheCaller) {
+  const ScopedThreadLimit limit(4);
+  const TrainingCase training(DType::kFloat32);
+  tbb::task_arena arena(3, 1);
+  const Executor executor = executor_in(arena);
+  EXPECT_EQ(executor.threads(), 3);
+  expect_all_equal(training, [&](int i) { return training.train(executor, kSteps, i == 0); });
+}
+
+// A thread must never wait for the end of somebody else's training run.
+TEST(Concurrency, ARunDuringATrainingRunOfAnotherThreadReturns) {
+  const ScopedThreadLimit limit(2);
+  const TrainingCase training(DType::kFloat32);
+  const Executor executor(2);
+  const auto expected = training.train(Executor(), kSteps, false);
+  executor.with_residents([&] {
+    static_cast<void>(training.train(executor, kSteps, true, 2));  // all helpers are here now
+    TrainingCase::Result other;
+    std::thread([&] { other = training.train(executor, kSteps, false); }).join();
+    EXPECT_TRUE(other == expected);
+  });
+}
+
+TEST(Concurrency, ResidentsNestAndReportWhoTookPart) {
+  const ScopedThreadLimit limit(2);
+  const TrainingCase training(DType::kFloat32);
+  const Executor executor(2);
+  const int participants = executor.with_residents([&] {
+    const auto inner = training.train(executor, kSteps, true, 2);
+    EXPECT_EQ(inner.losses.size(), static_cast<std::size_t>(kSteps));
+  });
+  EXPECT_EQ(participants, 2);
+  EXPECT_EQ(executor.with_residents([] {}), 1);
+}
+
+TEST(Concurrency, AnExceptionOfTheBodyPassesThrough) {
+  const Executor executor(2);
+  EXPECT_THROW(executor.with_residents([] { throw std::string("mine"); }), std::string);
+  EXPECT_EQ(executor.with_residents([] {}), 1);  // and the helpers are free again
+}
+
+}  // namespace
+}  // namespace chainrule
