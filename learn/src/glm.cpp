@@ -58,6 +58,16 @@ Value parameter(const Model& model, std::size_t entry) {
   return {model.network().x().graph(), model.parameters().layout().entries[entry].node};
 }
 
+// [x, 1].
+Tensor with_ones(const Tensor& x) {
+  Tensor result({x.rows(), x.columns() + 1}, DType::kFloat64);
+  TensorView left = result.view();
+  left.columns = x.columns();
+  copy_values(x, left);
+  for (Index i = 0; i < x.rows(); ++i) result.as<double>()(i, x.columns()) = 1;
+  return result;
+}
+
 // Subtracts what a constant added to all biases leaves free.
 void center_biases(const GlmProblem& problem, std::vector<double>& theta) {
   const std::size_t first = problem.weight_count();
@@ -146,19 +156,14 @@ double GlmProblem::curvature(Index row, Index k, Index l) const {
 }
 
 Tensor GlmProblem::hessian() const {
-  const Index rows = data_.x.rows();
-  const Index width = model_.inputs() + (has_bias_ ? 1 : 0);
-  Tensor x({rows, width}, DType::kFloat64);  // with the column of ones
+  const Tensor x = has_bias_ ? with_ones(data_.x) : data_.x;
+  const Index rows = x.rows();
+  const Index width = x.columns();
   Tensor scaled({rows, width}, DType::kFloat64);
   Tensor block({width, width}, DType::kFloat64);
   const auto size = static_cast<Index>(gradient_.size());
   Tensor result({size, size}, DType::kFloat64);
   const auto h = result.as<double>();
-  for (Index i = 0; i < rows; ++i) {
-    for (Index j = 0; j < width; ++j) {
-      x.as<double>()(i, j) = j < model_.inputs() ? element(data_.x, i, j) : 1;
-    }
-  }
   const bool coupled = std::holds_alternative<Categorical>(model_.likelihood());
   for (Index k = 0; k < outputs(); ++k) {
     for (Index l = coupled ? 0 : k; l <= k; ++l) {
@@ -193,8 +198,8 @@ GlmFit fit_glm(Model& model, const Dataset& data, const GlmOptions& options) {
   const double limit = options.tolerance * std::max(1.0, options.c * problem.total_weight());
 
   std::vector<double> theta(problem.size());
-  const auto minimize = options.solver == GlmSolver::kNewton ? internal::minimize_newton
-                                                             : internal::minimize_lbfgs;
+  const auto minimize =
+      options.solver == GlmSolver::kNewton ? internal::minimize_newton : internal::minimize_lbfgs;
   GlmFit fit;
   fit.iterations = minimize(problem, theta, limit, options.max_iterations);
   if (problem.biases_are_free()) center_biases(problem, theta);

@@ -129,8 +129,8 @@ Dataset Model::prepare(const Dataset& data) const {
     }
   } else {
     if (data.y.shape().rank() == 0 && !has_labels) {
-      throw ArgumentError(fmt::format("likelihood '{}' needs targets, the data has none",
-                                      name_of(likelihood_)));
+      throw ArgumentError(
+          fmt::format("likelihood '{}' needs targets, the data has none", name_of(likelihood_)));
     }
     // Labels of an integer target are numbers too: counts, say.
     ready.y = (data.y.shape().rank() == 0 ? labels_as_real(data) : data.y).to(dtype());
@@ -162,16 +162,17 @@ std::vector<Layer> mlp_layers(std::string_view widths, const Layer& activation) 
   std::vector<Index> sizes;
   const char* at = widths.data();
   const char* const end = at + widths.size();
+  bool complete = false;
   while (true) {
     Index size = 0;
     const auto parsed = std::from_chars(at, end, size);
     if (parsed.ec != std::errc() || size < 1) break;
     sizes.push_back(size);
-    at = parsed.ptr;
-    if (at == end || *at != '-') break;
-    ++at;
+    complete = parsed.ptr == end;
+    if (complete || *parsed.ptr != '-') break;
+    at = parsed.ptr + 1;
   }
-  if (at != end || sizes.size() < 2) {
+  if (!complete || sizes.size() < 2) {
     throw ArgumentError(fmt::format(
         "architecture '{}', expected at least two positive sizes joined by '-', as in 64-32-10",
         widths));

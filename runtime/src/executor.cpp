@@ -23,6 +23,36 @@ namespace {
 constexpr double kColdFlops = 10e6;
 constexpr double kResidentFlops = 150e3;
 
+// What threads hand to each other through TBB's tasks is ordered by an atomic of our own as well:
+// the thread sanitizer does not see the synchronization inside libtbb, and so needs no suppression
+// of our code.
+constinit std::atomic<unsigned> handed_over{0};
+
+void hand_over() noexcept { handed_over.fetch_add(1, std::memory_order_release); }
+void take_over() noexcept { static_cast<void>(handed_over.load(std::memory_order_acquire)); }
+
+// A helper's task. TBB copies it into memory of its own: that copy, too, is handed over.
+class Assistance {
+ public:
+  Assistance(Team& team, std::thread::id caller) noexcept : team_(&team), caller_(caller) {}
+  Assistance(const Assistance& other) noexcept : team_(other.team_), caller_(other.caller_) {
+    hand_over();
+  }
+  Assistance& operator=(const Assistance&) = delete;
+
+  void operator()() const noexcept {
+    take_over();
+    // While the caller waits for other TBB work it may pick up our tasks itself: it must not start
+    // to assist, for it would never come back to retire the team.
+    if (std::this_thread::get_id() != caller_) team_->assist();
+    hand_over();
+  }
+
+ private:
+  Team* team_;
+  std::thread::id caller_;
+};
+
 }  // namespace
 
 Arena::Arena(int threads) : threads_(threads) {
@@ -47,29 +77,32 @@ int Arena::with_team(Body&& body) {
   }
   struct Release {
     std::atomic<std::thread::id>& owner;
-    ~Release() { owner.store({}, std::memory_order_release); }
+    ~Release() {
+      take_over();
+      owner.store({}, std::memory_order_release);
+    }
   } const release{owner_};
   Team team(threads_ - 1);
-  arena_->execute([&] {
+  const auto lead = [&] {
+    take_over();
     tbb::task_group group;
-    for (int i = 1; i < threads_; ++i) {
-      // While the caller waits for other TBB work it may pick up our tasks itself: it must not
-      // start to assist, for it would never come back to retire the team.
-      group.run([&] {
-        if (std::this_thread::get_id() != caller) team.assist();
-      });
-    }
+    const Assistance assistance(team, caller);
+    for (int i = 1; i < threads_; ++i) group.run(assistance);
     struct Dismissal {
       Team& team;
       tbb::task_group& group;
       ~Dismissal() {
         team.retire();
         group.wait();
+        take_over();
+        hand_over();
       }
     } const dismissal{team, group};
     // TBB work of the body waits for its own tasks only, and so never enters a helper's.
     tbb::this_task_arena::isolate([&] { body(team); });
-  });
+  };
+  hand_over();
+  arena_->execute(lead);
   return team.participants();
 }
 

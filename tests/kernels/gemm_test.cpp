@@ -47,8 +47,8 @@ void expect_product(const LeftFactor<T>& a, const Matrix<T>& b, const Matrix<T>&
 template <class T>
 void check_product(const Kernels<T>& kernels, Index m, Index n, Index k, bool transposed,
                    Placement placement) {
-  SCOPED_TRACE(::testing::Message() << m << " x " << n << " x " << k << " transposed "
-                                    << transposed << " extra " << placement.extra);
+  SCOPED_TRACE(::testing::Message() << m << " x " << n << " x " << k << " transposed " << transposed
+                                    << " extra " << placement.extra);
   const LeftFactor<T> a(m, k, placement, transposed, 1);
   const Matrix<T> b(k, n, placement, uniform<T>(-1, 1, 2));
   Matrix<T> c(m, n, {placement.extra, 3});
@@ -100,7 +100,7 @@ TYPED_TEST(GemmTest, EmptyInnerDimensionStoresZerosOrKeepsTheSum) {
   });
 }
 
-// Batch invariance and any tiling: a row, or a column range, alone has the bits it has in the whole.
+// Batch invariance: a range of rows or columns alone has the bits it has in the whole.
 TYPED_TEST(GemmTest, BitsDependOnTheInnerDimensionAlone) {
   using T = TypeParam;
   for_each_architecture<T>([](const Kernels<T>& kernels) {

@@ -125,7 +125,7 @@ double ulp_error(T actual, Real expected) {
   return static_cast<double>(std::fabs(static_cast<Real>(actual) - expected) / spacing);
 }
 
-/// |actual - expected| <= epsilons * epsilon of T * max(scale, |expected|); NaN and inf as they are.
+/// |actual - expected| <= epsilons * epsilon of T * max(scale, |expected|); NaN equals NaN.
 template <class T>
 ::testing::AssertionResult close(T actual, Real expected, double epsilons, Real scale = 1) {
   const bool both_nan = std::isnan(expected) && std::isnan(actual);
@@ -135,9 +135,8 @@ template <class T>
       std::fabs(static_cast<Real>(actual) - expected) <= bound) {
     return ::testing::AssertionSuccess();
   }
-  return ::testing::AssertionFailure()
-         << actual << " is not within " << static_cast<double>(bound) << " of "
-         << static_cast<double>(expected);
+  return ::testing::AssertionFailure() << actual << " is not within " << static_cast<double>(bound)
+                                       << " of " << static_cast<double>(expected);
 }
 
 /// body(kernels) for every architecture this CPU runs.

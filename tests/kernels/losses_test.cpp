@@ -32,16 +32,13 @@ constexpr LossReference kLosses[] = {
        const R d = std::fabs(x - t);
        return d <= kDelta ? d * d / 2 : kDelta * (d - R(kDelta) / 2);
      },
-     [](R x, R t) {
-       return std::fabs(x - t) <= kDelta ? x - t : R(kDelta) * sign(x - t);
-     }},
+     [](R x, R t) { return std::fabs(x - t) <= kDelta ? x - t : R(kDelta) * sign(x - t); }},
     {LossKernel::kBinaryCrossEntropy, "binary cross-entropy", 0, 0, 1,
      [](R x, R t) {
        return -t * std::log(1 / (1 + std::exp(-x))) - (1 - t) * std::log(1 / (1 + std::exp(x)));
      },
      [](R x, R t) { return 1 / (1 + std::exp(-x)) - t; }},
-    {LossKernel::kHinge, "hinge", 0, -1, 1,
-     [](R x, R t) { return std::max(R(0), 1 - t * x); },
+    {LossKernel::kHinge, "hinge", 0, -1, 1, [](R x, R t) { return std::max(R(0), 1 - t * x); },
      [](R x, R t) { return 1 - t * x > 0 ? -t : R(0); }},
     {LossKernel::kPoisson, "Poisson", 0, 0, 5, [](R x, R t) { return std::exp(x) - t * x; },
      [](R x, R t) { return std::exp(x) - t; }},
@@ -201,12 +198,12 @@ TYPED_TEST(LossTest, KinksHaveTheDocumentedSlope) {
   const T one = 1;
   for_each_architecture<T>([&](const Kernels<T>& kernels) {
     T dx = 9;
-    kernels.loss_backward[at(LossKernel::kAbsoluteError)](
-        {&one, 1, 1, 1}, {&one, 1, 1, 1}, nullptr, {&one, 1, 1, 1}, {&dx, 1, 1, 1}, false);
+    kernels.loss_backward[at(LossKernel::kAbsoluteError)]({&one, 1, 1, 1}, {&one, 1, 1, 1}, nullptr,
+                                                          {&one, 1, 1, 1}, {&dx, 1, 1, 1}, false);
     EXPECT_EQ(dx, zero);
     dx = 9;
-    kernels.loss_backward[at(LossKernel::kHinge)](
-        {&one, 1, 1, 1}, {&one, 1, 1, 1}, nullptr, {&one, 1, 1, 1}, {&dx, 1, 1, 1}, false);
+    kernels.loss_backward[at(LossKernel::kHinge)]({&one, 1, 1, 1}, {&one, 1, 1, 1}, nullptr,
+                                                  {&one, 1, 1, 1}, {&dx, 1, 1, 1}, false);
     EXPECT_EQ(dx, zero);
   });
 }

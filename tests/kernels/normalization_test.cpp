@@ -220,8 +220,8 @@ TYPED_TEST(NormalizationTest, GradientsThatNobodyWantsMayBeNull) {
     kernels.batch_norm_backward(x.in(), stats.in(), gamma.data(), kEpsilon, x.in(), nothing, false,
                                 nullptr, false, nullptr, false);
     Matrix<T> dx(4, n);
-    kernels.batch_norm_backward(x.in(), stats.in(), gamma.data(), kEpsilon, x.in(), dx.out(),
-                                false, nullptr, false, nullptr, false);
+    kernels.batch_norm_backward(x.in(), stats.in(), gamma.data(), kEpsilon, x.in(), dx.out(), false,
+                                nullptr, false, nullptr, false);
     EXPECT_TRUE(std::isfinite(dx(3, n - 1)));
   });
 }
@@ -230,9 +230,8 @@ TYPED_TEST(NormalizationTest, GradientsThatNobodyWantsMayBeNull) {
 TYPED_TEST(NormalizationTest, MomentsOfShiftedColumns) {
   using T = TypeParam;
   for_each_architecture<T>([](const Kernels<T>& kernels) {
-    const Matrix<T> x(1000, 3, {0, 0}, [](Index i, Index) {
-      return T(10000) + static_cast<T>(i % 2);
-    });
+    const Matrix<T> x(1000, 3, {0, 0},
+                      [](Index i, Index) { return T(10000) + static_cast<T>(i % 2); });
     Matrix<T> stats(2, 3);
     kernels.column_moments(x.in(), stats.out());
     EXPECT_EQ(stats(0, 1), T(10000.5));

@@ -115,9 +115,9 @@ TYPED_TEST(SoftmaxTest, LargeLogitsAndMaskedOnesAreFine) {
 
 /// Targets after smoothing, loss and gradient of one row, all in long double.
 template <class T>
-void expect_cross_entropy_row(const Matrix<T>& x, Index i, const std::vector<Real>& target,
-                              T loss, const Matrix<T>& probabilities, Real dloss,
-                              const Matrix<T>& dx, Real start) {
+void expect_cross_entropy_row(const Matrix<T>& x, Index i, const std::vector<Real>& target, T loss,
+                              const Matrix<T>& probabilities, Real dloss, const Matrix<T>& dx,
+                              Real start) {
   const std::vector<Real> log_p = log_softmax_of(x, i);
   Real expected = 0;
   Real mass = 0;

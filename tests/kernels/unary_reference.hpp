@@ -61,8 +61,8 @@ inline constexpr UnaryReference kUnaryReferences[] = {
      [](long double x) { return x * reference::logistic(reference::gelu_inner(x)); },
      [](long double x) {
        const long double u = reference::gelu_inner(x);
-       return reference::logistic(u) + x * reference::logistic(u) * reference::logistic(-u) *
-                                           reference::gelu_inner_slope(x);
+       return reference::logistic(u) +
+              x * reference::logistic(u) * reference::logistic(-u) * reference::gelu_inner_slope(x);
      }},
     {UnaryKernel::kExp, "exp", 0, [](long double x) { return std::exp(x); },
      [](long double x) { return std::exp(x); }},

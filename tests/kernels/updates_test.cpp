@@ -79,8 +79,8 @@ TYPED_TEST(UpdateTest, Adam) {
   const double correction2 = 1 - std::pow(beta2, 7);
   const double lr = 0.01;
   const double epsilon = 1e-4;
-  for (const auto& [l2, decoupled] : {std::pair(0.0, 0.0), std::pair(0.25, 0.0),
-                                      std::pair(0.0, 0.125)}) {
+  for (const auto& [l2, decoupled] :
+       {std::pair(0.0, 0.0), std::pair(0.25, 0.0), std::pair(0.0, 0.125)}) {
     check<TypeParam>(
         UpdateKernel::kAdam,
         {lr / correction1, beta1, beta2, epsilon, 1 / std::sqrt(correction2), l2, decoupled},

@@ -84,8 +84,7 @@ inline std::string bits(const Parameters& parameters) {
 inline Tensor rows_of(const Tensor& tensor, Index first, Index count) {
   Tensor part({count, tensor.columns()}, tensor.dtype());
   TensorView from = const_cast<Tensor&>(tensor).view();
-  from.data =
-      static_cast<std::byte*>(from.data) + first * from.ld * size_of(from.dtype);
+  from.data = static_cast<std::byte*>(from.data) + first * from.ld * size_of(from.dtype);
   from.rows = count;
   copy_values(from, part.view());
   return part;

@@ -12,9 +12,9 @@
 namespace chainrule {
 namespace {
 
+using ::testing::HasSubstr;
 using testing::message_of;
 using testing::noise;
-using ::testing::HasSubstr;
 
 // a^T a + ridge I in long double.
 Tensor gram(const Tensor& a, double ridge) {
@@ -85,8 +85,9 @@ TEST(LinearAlgebra, NamesTheLeadingMinor) {
   Tensor a = testing::matrix(3, 3, values);
   Tensor b = noise(3, 1, 6);
   const std::string before = testing::bits(b.view());
-  EXPECT_THAT(message_of<Error>([&] { solve_positive_definite(a.as<double>(), b.as<double>()); }),
-              HasSubstr("the leading minor of order 3 of a [3, 3] matrix is not positive definite"));
+  EXPECT_THAT(
+      message_of<Error>([&] { solve_positive_definite(a.as<double>(), b.as<double>()); }),
+      HasSubstr("the leading minor of order 3 of a [3, 3] matrix is not positive definite"));
   EXPECT_EQ(testing::bits(b.view()), before);
 }
 

@@ -12,33 +12,48 @@
 namespace chainrule {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 using testing::matrix;
 using testing::message_of;
 using testing::noise;
-using ::testing::AllOf;
-using ::testing::HasSubstr;
 
 TEST(Model, NamesThePartThatIsInTheWrongPlace) {
-  EXPECT_THAT(message_of<ArgumentError>([] { Model{Categorical{}, Linear{2, 3}}; }),
+  EXPECT_THAT(message_of<ArgumentError>([] {
+                Model{Categorical{}, Linear{2, 3}};
+              }),
               HasSubstr("part 1 of 2"));
-  EXPECT_THAT(message_of<ArgumentError>([] { Model{Linear{2, 3}, Relu{}}; }),
+  EXPECT_THAT(message_of<ArgumentError>([] {
+                Model{Linear{2, 3}, Relu{}};
+              }),
               AllOf(HasSubstr("part 2 of 2 is a layer"), HasSubstr("then one likelihood")));
-  EXPECT_THAT(
-      message_of<ArgumentError>([] { Model{Linear{2, 3}, Gaussian{}, Gaussian{}}; }),
-      HasSubstr("part 2 of 3"));
-  EXPECT_THAT(message_of<ArgumentError>([] { Model{Relu{}, Gaussian{}}; }),
+  EXPECT_THAT(message_of<ArgumentError>([] {
+                Model{Linear{2, 3}, Gaussian{}, Gaussian{}};
+              }),
+              HasSubstr("part 2 of 3"));
+  EXPECT_THAT(message_of<ArgumentError>([] {
+                Model{Relu{}, Gaussian{}};
+              }),
               HasSubstr("no Linear layer"));
   EXPECT_THROW(Model({}), ArgumentError);
 }
 
 TEST(Model, NamesTheLayerWhoseWidthDoesNotFit) {
-  EXPECT_THAT(message_of<ShapeError>([] { Model{Linear{2, 3}, Relu{}, Linear{4, 1}, Gaussian{}}; }),
+  EXPECT_THAT(message_of<ShapeError>([] {
+                Model{Linear{2, 3}, Relu{}, Linear{4, 1}, Gaussian{}};
+              }),
               AllOf(HasSubstr("layer 2"), HasSubstr("gets 3 columns, expected 4")));
-  EXPECT_THAT(message_of<ArgumentError>([] { Model{Linear{2, 0}, Gaussian{}}; }),
+  EXPECT_THAT(message_of<ArgumentError>([] {
+                Model{Linear{2, 0}, Gaussian{}};
+              }),
               HasSubstr("layer 0"));
-  EXPECT_THAT(message_of<ShapeError>([] { Model{Linear{2, 2}, Bernoulli{}}; }),
+  EXPECT_THAT(message_of<ShapeError>([] {
+                Model{Linear{2, 2}, Bernoulli{}};
+              }),
               HasSubstr("'binary' needs one output"));
-  EXPECT_THAT(message_of<ShapeError>([] { Model{Linear{2, 1}, Categorical{}}; }),
+  EXPECT_THAT(message_of<ShapeError>([] {
+                Model{Linear{2, 1}, Categorical{}};
+              }),
               HasSubstr("at least two outputs"));
 }
 
@@ -46,8 +61,10 @@ TEST(Model, StartsGlorotUniformFromItsSeed) {
   Model model({Linear{64, 32}, Relu{}, Linear{32, 10}}, Categorical{}, DType::kFloat64, 5);
   EXPECT_EQ(model.inputs(), 64);
   EXPECT_EQ(model.outputs(), 10);
-  for (const auto& [name, in, out] : {std::tuple{"0.weight", 64, 32}, {"0.bias", 64, 32},
-                                      {"2.weight", 32, 10}, {"2.bias", 32, 10}}) {
+  for (const auto& [name, in, out] : {std::tuple{"0.weight", 64, 32},
+                                      {"0.bias", 64, 32},
+                                      {"2.weight", 32, 10},
+                                      {"2.bias", 32, 10}}) {
     const ConstTensorView view = model.parameters().view(name);
     const double limit = std::sqrt(6.0 / (in + out));
     double largest = 0;
@@ -154,8 +171,7 @@ TEST(Model, SaysWhyDataDoesNotFit) {
 }
 
 TEST(MlpLayers, ParsesWidths) {
-  EXPECT_EQ(mlp_layers("4-3-2", Tanh{}),
-            (std::vector<Layer>{Linear{4, 3}, Tanh{}, Linear{3, 2}}));
+  EXPECT_EQ(mlp_layers("4-3-2", Tanh{}), (std::vector<Layer>{Linear{4, 3}, Tanh{}, Linear{3, 2}}));
   EXPECT_EQ(mlp_layers("7-1", Relu{}), (std::vector<Layer>{Linear{7, 1}}));
   for (const char* text : {"", "4", "4-", "-4", "4--2", "4-0", "4-x", "4-2x", " 4-2", "4-2-",
                            "99999999999999999999-2"}) {

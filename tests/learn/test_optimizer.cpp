@@ -14,9 +14,9 @@
 namespace chainrule {
 namespace {
 
+using ::testing::HasSubstr;
 using testing::message_of;
 using testing::noise;
-using ::testing::HasSubstr;
 
 constexpr Index kRows = 6;
 constexpr int kSteps = 20;
@@ -54,10 +54,9 @@ std::vector<Weights> expected(const Dataset& data, Weights w, const Optimizer& o
         continue;
       }
       const auto* adamw = std::get_if<AdamW>(&optimizer);
-      const Adam adam = adamw == nullptr
-                            ? std::get<Adam>(optimizer)
-                            : Adam{adamw->learning_rate, adamw->beta1, adamw->beta2,
-                                   adamw->epsilon, adamw->weight_decay};
+      const Adam adam = adamw == nullptr ? std::get<Adam>(optimizer)
+                                         : Adam{adamw->learning_rate, adamw->beta1, adamw->beta2,
+                                                adamw->epsilon, adamw->weight_decay};
       if (i < 2 && adamw == nullptr) g += adam.weight_decay * w[i];
       if (i < 2 && adamw != nullptr) w[i] -= adam.learning_rate * adam.weight_decay * w[i];
       m[i] = adam.beta1 * m[i] + (1 - static_cast<Real>(adam.beta1)) * g;
@@ -79,7 +78,10 @@ INSTANTIATE_TEST_SUITE_P(
                       Sgd{.learning_rate = 0.05, .momentum = 0.8, .weight_decay = 0.2},
                       Sgd{.learning_rate = 0.05, .momentum = 0.9, .nesterov = true},
                       Adam{.learning_rate = 0.1},
-                      Adam{.learning_rate = 0.1, .beta1 = 0.8, .beta2 = 0.99, .epsilon = 1e-3,
+                      Adam{.learning_rate = 0.1,
+                           .beta1 = 0.8,
+                           .beta2 = 0.99,
+                           .epsilon = 1e-3,
                            .weight_decay = 0.2},
                       AdamW{.learning_rate = 0.1, .weight_decay = 0.3},
                       AdamW{.learning_rate = 0.1, .beta1 = 0.5, .weight_decay = 0}));

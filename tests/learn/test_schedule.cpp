@@ -17,9 +17,9 @@
 namespace chainrule {
 namespace {
 
+using ::testing::HasSubstr;
 using testing::message_of;
 using testing::noise;
-using ::testing::HasSubstr;
 
 double rate(const Schedule& schedule, Index step, Index total = 100, Index per_epoch = 10) {
   return learning_rate_at(schedule, 2.0,
@@ -132,10 +132,10 @@ TEST(Schedules, RefuseWhatIsOutsideTheirDomain) {
   EXPECT_THAT(message_of<ArgumentError>([] { parse_schedule("step:x"); }),
               HasSubstr("'x' is not a number"));
   EXPECT_THAT(message_of<ArgumentError>([] { parse_schedule("cosine:2"); }), HasSubstr("warmup"));
-  for (const char* text : {"", "step:", "step:1,", "step:,1", "step:0", "step:1.5", "step:1,0.5,3",
-                           "step:nan", "step:1,2", "step:1,0", "constant:1", "cosine:0,-1",
-                           "cosine:nan", "robbins-monro:0", "robbins-monro:inf",
-                           "robbins-monro:1,-1", "step:1e30"}) {
+  for (const char* text :
+       {"", "step:", "step:1,", "step:,1", "step:0", "step:1.5", "step:1,0.5,3", "step:nan",
+        "step:1,2", "step:1,0", "constant:1", "cosine:0,-1", "cosine:nan", "robbins-monro:0",
+        "robbins-monro:inf", "robbins-monro:1,-1", "step:1e30"}) {
     EXPECT_THROW(parse_schedule(text), ArgumentError) << text;
   }
   EXPECT_THROW(validate(Schedule(StepDecay{.epochs = 0})), ArgumentError);

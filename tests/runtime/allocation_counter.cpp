@@ -102,7 +102,8 @@ void* memalign(std::size_t alignment, std::size_t bytes) {
 
 int posix_memalign(void** memory, std::size_t alignment, std::size_t bytes) {
   record(bytes);
-  auto* const function = next<int(void**, std::size_t, std::size_t)>(next_posix_memalign, "posix_memalign");
+  auto* const function =
+      next<int(void**, std::size_t, std::size_t)>(next_posix_memalign, "posix_memalign");
   return function(memory, alignment, bytes);
 }
 

@@ -159,7 +159,7 @@ constinit const UpdateDef kAdamUpdate{.name = "adam",
 std::vector<double> sgd_scalars(double rate) { return {rate, 0, 0, 0, 0, 0, 0, 0}; }
 
 std::vector<double> adam_scalars(double rate, int step) {
-  return {rate / (1 - std::pow(0.9, step)),      0.9, 0.999, 1e-8,
+  return {rate / (1 - std::pow(0.9, step)),         0.9, 0.999, 1e-8,
           1 / std::sqrt(1 - std::pow(0.999, step)), 0,   0,     0};
 }
 

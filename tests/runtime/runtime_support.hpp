@@ -33,8 +33,7 @@ Tensor random_tensor(const Shape& shape, DType dtype, std::uint64_t seed);
 /// Class labels in [0, classes), [rows, 1].
 Tensor random_labels(Index rows, Index classes, std::uint64_t seed);
 /// A tensor of the given values, float64 unless told otherwise.
-Tensor tensor(const Shape& shape, const std::vector<double>& values,
-              DType dtype = DType::kFloat64);
+Tensor tensor(const Shape& shape, const std::vector<double>& values, DType dtype = DType::kFloat64);
 /// The first `rows` rows.
 ConstTensorView first_rows(const Tensor& tensor, Index rows);
 
@@ -59,9 +58,9 @@ Value meet(Value x);
 
 /// Switches that make the ops below throw Failure; reset by the destructor.
 struct Failures {
-  static std::atomic<Index> forward_from;   ///< forward of blocks that start at or after this row
-  static std::atomic<Index> forward_to;     ///< ... and before this one
-  static std::atomic<Index> backward_from;  ///< backward of blocks at or after this row
+  static std::atomic<Index> forward_from;    ///< forward of blocks that start at or after this row
+  static std::atomic<Index> forward_to;      ///< ... and before this one
+  static std::atomic<Index> backward_from;   ///< backward of blocks at or after this row
   static std::atomic<bool> weight_gradient;  ///< all tiles but the first
   Failures() { reset(); }
   ~Failures() { reset(); }

@@ -35,7 +35,8 @@ void expect_all_equal(const TrainingCase& training, const Train& train) {
 
 TEST(Concurrency, OnePlanAndAnExecutorEach) {
   const TrainingCase training(DType::kFloat32);
-  expect_all_equal(training, [&](int i) { return training.train(Executor(1 + i % 2), kSteps, false); });
+  expect_all_equal(training,
+                   [&](int i) { return training.train(Executor(1 + i % 2), kSteps, false); });
 }
 
 TEST(Concurrency, OnePlanAndOneExecutorCold) {

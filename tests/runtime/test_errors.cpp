@@ -16,13 +16,13 @@ namespace chainrule {
 namespace {
 
 using ::testing::AllOf;
+using testing::elements;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
-using testing::elements;
 using testing::random_labels;
 using testing::random_tensor;
 using testing::tensor;
+using ::testing::ThrowsMessage;
 
 class Misuse : public ::testing::Test {
  protected:
@@ -88,8 +88,9 @@ TEST_F(Misuse, CompileAnotherGraphsValues) {
 TEST_F(Misuse, CompileAnUpdateOfWhatIsNotLearned) {
   CompileOptions options = training();
   options.update->targets = {{x}};
-  EXPECT_THAT([&] { compile(graph, options); },
-              ThrowsMessage<ArgumentError>(AllOf(HasSubstr("x [batch, 4]"), HasSubstr("parameter"))));
+  EXPECT_THAT(
+      [&] { compile(graph, options); },
+      ThrowsMessage<ArgumentError>(AllOf(HasSubstr("x [batch, 4]"), HasSubstr("parameter"))));
   options = training();
   options.update->def = nullptr;
   EXPECT_THROW(compile(graph, options), ArgumentError);
@@ -111,20 +112,30 @@ constinit const OpDef kDropsTheBatchOp = define_op<DropsTheBatch>();
 
 TEST_F(Misuse, CompileARowWiseOpWithoutRows) {
   const Value bad = graph.apply(kDropsTheBatchOp, {x});
-  EXPECT_THAT([&] { compile(graph, {.outputs = {bad}}); },
-              ThrowsMessage<ShapeError>(AllOf(HasSubstr("drops_the_batch"), HasSubstr("row-wise"))));
+  EXPECT_THAT(
+      [&] { compile(graph, {.outputs = {bad}}); },
+      ThrowsMessage<ShapeError>(AllOf(HasSubstr("drops_the_batch"), HasSubstr("row-wise"))));
 }
 
 TEST_F(Misuse, BindWhatDoesNotFit) {
   const Plan plan = compile(graph, {.outputs = {loss}});
   Bindings bindings(plan);
-  EXPECT_THAT([&] { bindings.input("x", random_tensor({5, 4}, DType::kFloat64, 1)); },
-              ThrowsMessage<ShapeError>(AllOf(HasSubstr("'x' expects float32 [batch, 4]"),
-                                              HasSubstr("got float64 [5, 4]"))));
-  EXPECT_THAT([&] { bindings.input("x", random_tensor({5, 3}, DType::kFloat32, 1)); },
-              ThrowsMessage<ShapeError>(HasSubstr("got float32 [5, 3]")));
-  EXPECT_THAT([&] { bindings.input("y", random_tensor({5, 1}, DType::kFloat32, 1)); },
-              ThrowsMessage<ShapeError>(HasSubstr("expects int32")));
+  EXPECT_THAT(
+      [&] {
+        bindings.input("x", random_tensor({5, 4}, DType::kFloat64, 1));
+      },
+      ThrowsMessage<ShapeError>(
+          AllOf(HasSubstr("'x' expects float32 [batch, 4]"), HasSubstr("got float64 [5, 4]"))));
+  EXPECT_THAT(
+      [&] {
+        bindings.input("x", random_tensor({5, 3}, DType::kFloat32, 1));
+      },
+      ThrowsMessage<ShapeError>(HasSubstr("got float32 [5, 3]")));
+  EXPECT_THAT(
+      [&] {
+        bindings.input("y", random_tensor({5, 1}, DType::kFloat32, 1));
+      },
+      ThrowsMessage<ShapeError>(HasSubstr("expects int32")));
   EXPECT_THAT([&] { bindings.input("t", in); },
               ThrowsMessage<ArgumentError>(AllOf(HasSubstr("'t'"), HasSubstr("x, y"))));
   EXPECT_THAT([&] { bindings.input(w, in); }, ThrowsMessage<ArgumentError>(HasSubstr("w [4, 3]")));
@@ -216,8 +227,9 @@ TEST_F(Misuse, WorkspacesAndExecutorsOfImpossibleSizes) {
   EXPECT_THROW(Workspace(plan, 1, 0), ArgumentError);
   EXPECT_THROW(Workspace(plan, Index{1} << 60), Error);
   EXPECT_THROW(Executor(-1), ArgumentError);
-  EXPECT_THAT([] { parse_gemm_path("fast"); },
-              ThrowsMessage<ArgumentError>(AllOf(HasSubstr("fast"), HasSubstr("auto, fused or blas"))));
+  EXPECT_THAT(
+      [] { parse_gemm_path("fast"); },
+      ThrowsMessage<ArgumentError>(AllOf(HasSubstr("fast"), HasSubstr("auto, fused or blas"))));
   EXPECT_EQ(parse_gemm_path(to_string(GemmPath::kBlas)), GemmPath::kBlas);
 }
 

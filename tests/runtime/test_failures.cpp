@@ -11,10 +11,10 @@
 namespace chainrule {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::bytes;
 using testing::Failure;
 using testing::Failures;
+using ::testing::HasSubstr;
 using testing::random_tensor;
 
 constexpr Index kRows = 250;  // 8 blocks of 32; some 20 MFLOP a step, enough for cold helpers
@@ -155,7 +155,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, UserException,
                          [](const auto& info) {
                            return std::string(info.param == Schedule::kSerial ? "serial"
                                               : info.param == Schedule::kCold ? "cold"
-                                                                           : "resident");
+                                                                              : "resident");
                          });
 
 // ---- NaN and infinity in the loss

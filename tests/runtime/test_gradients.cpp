@@ -12,9 +12,9 @@
 namespace chainrule {
 namespace {
 
+using testing::elements;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::elements;
 using testing::random_tensor;
 using testing::tensor;
 

@@ -57,9 +57,8 @@ std::vector<Value> nodes(Graph& graph, bool differentiable) {
 bool depends_on(Value value, Value on) {
   if (value == on) return true;
   const std::vector<NodeId>& inputs = value.node().inputs;
-  return std::any_of(inputs.begin(), inputs.end(), [&](NodeId input) {
-    return depends_on(Value(value.graph(), input), on);
-  });
+  return std::any_of(inputs.begin(), inputs.end(),
+                     [&](NodeId input) { return depends_on(Value(value.graph(), input), on); });
 }
 
 std::string gradient_bytes(Graph& graph, const Workspace& workspace) {
@@ -205,14 +204,13 @@ TEST_P(BatchInvariance, ARowHasTheSameBitsAloneAndInAnyBatch) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Paths, BatchInvariance,
-    ::testing::Combine(::testing::Values(DType::kFloat32, DType::kFloat64),
-                       ::testing::Values(GemmPath::kAuto, GemmPath::kFused)),
-    [](const auto& info) {
-      return std::string(to_string(std::get<0>(info.param))) + "_" +
-             std::string(to_string(std::get<1>(info.param)));
-    });
+INSTANTIATE_TEST_SUITE_P(Paths, BatchInvariance,
+                         ::testing::Combine(::testing::Values(DType::kFloat32, DType::kFloat64),
+                                            ::testing::Values(GemmPath::kAuto, GemmPath::kFused)),
+                         [](const auto& info) {
+                           return std::string(to_string(std::get<0>(info.param))) + "_" +
+                                  std::string(to_string(std::get<1>(info.param)));
+                         });
 
 TEST(BlasPath, AgreesWithFused) {
   const Scorer net;
@@ -220,10 +218,9 @@ TEST(BlasPath, AgreesWithFused) {
   const Tensor id = random_labels(100, 11, 7);
   const Parameters parameters(net.graph, DType::kFloat64, 8);
   const auto predict = [&](GemmPath gemm) {
-    const Plan plan = compile(net.graph, {.dtype = DType::kFloat64,
-                                          .mode = Mode::kInference,
-                                          .outputs = {net.y},
-                                          .gemm = gemm});
+    const Plan plan = compile(
+        net.graph,
+        {.dtype = DType::kFloat64, .mode = Mode::kInference, .outputs = {net.y}, .gemm = gemm});
     Workspace workspace(plan, 100);
     Bindings bindings(plan);
     bindings.input(net.x, x).input(net.id, id).parameters(parameters);

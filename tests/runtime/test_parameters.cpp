@@ -12,12 +12,12 @@ namespace chainrule {
 namespace {
 
 using ::testing::AllOf;
+using testing::bytes;
 using ::testing::Each;
+using testing::elements;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
-using testing::bytes;
-using testing::elements;
 
 class Slab : public ::testing::Test {
  protected:

@@ -38,10 +38,8 @@ class Helpers {
 
 template <class Body>
 void run(Team& team, Index count, const Body& body) {
-  team.run({.function =
-                [](void* argument, Index item, int worker) {
-                  (*static_cast<const Body*>(argument))(item, worker);
-                },
+  team.run({.function = [](void* argument, Index item,
+                           int worker) { (*static_cast<const Body*>(argument))(item, worker); },
             .argument = const_cast<Body*>(&body),
             .count = count});
 }

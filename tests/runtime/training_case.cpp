@@ -42,9 +42,7 @@ TrainingCase::TrainingCase(DType dtype, GemmPath gemm)
   for (int step = 1; step <= kMaxSteps; ++step) scalars_.push_back(adam_scalars(1e-2, step));
   // Weights in [0, 2), and one row in five that counts for nothing.
   for (Index i = 0; i < weights_.rows(); ++i) {
-    const auto set = [&](auto view) {
-      view(i, 0) = i % 5 == 0 ? 0 : view(i, 0) + 1;
-    };
+    const auto set = [&](auto view) { view(i, 0) = i % 5 == 0 ? 0 : view(i, 0) + 1; };
     dtype == DType::kFloat32 ? set(weights_.as<float>()) : set(weights_.as<double>());
   }
 }
@@ -87,8 +85,8 @@ TrainingCase::Result TrainingCase::train(const Executor& executor, int steps, bo
   result.parameters = bytes(parameters);
   result.optimizer = bytes(state);
   Graph& graph = const_cast<Graph&>(graph_);
-  result.last = bytes(workspace.output(graph.find("z"))) +
-                bytes(workspace.gradient(graph.find("x")));
+  result.last =
+      bytes(workspace.output(graph.find("z"))) + bytes(workspace.gradient(graph.find("x")));
   return result;
 }
 

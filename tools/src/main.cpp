@@ -20,7 +20,8 @@ constexpr const char* kExamples = R"(Examples:
   chainrule gradcheck
   chainrule train --data digits --model 64-64-10 --epochs 30 --out digits.safetensors
   chainrule evaluate --model digits.safetensors --data digits
-  chainrule train --data flowers.csv --target species --model 4-16-3 --standardize --out flowers.safetensors
+  chainrule train --data flowers.csv --target species --model 4-16-3 --standardize \
+    --out flowers.safetensors
   chainrule predict --model flowers.safetensors --data new.csv --out predictions.csv
 
 `chainrule COMMAND --help` explains a command.
@@ -67,6 +68,10 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {  // --help and --version
     return app.exit(help);
+  } catch (const CLI::RequiredError& error) {
+    const std::vector<std::string> rest = app.remaining();
+    const bool unknown = app.get_subcommands().empty() && !rest.empty();
+    return misuse(app, unknown ? fmt::format("unknown command '{}'", rest.front()) : error.what());
   } catch (const CLI::ParseError& error) {
     return misuse(app, error.what());
   }

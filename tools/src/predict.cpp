@@ -129,14 +129,15 @@ Command add_predict(CLI::App& app) {
       "the offset is 0");
   options->compute.add_to(*sub);
   sub->footer(
-      R"(Columns are found by the names in the header, in any order; the target and other columns are
-ignored. Without a header they are taken by position, with or without the target's. The model
-file knows how to standardize them. --out gets the class and the probabilities of the classes, or
-the mean.
+      R"(Columns are found by the names in the header, in any order; the target and other columns
+are ignored. Without a header they are taken by position, with or without the target's. The
+model file knows how to standardize them. --out gets the class and the probabilities of the
+classes, or the mean.
 
 Examples:
   chainrule predict --model flowers.safetensors --data new.csv --out predictions.csv
-  chainrule predict --model claims.safetensors --data new.csv --offset log_exposure --out means.csv)");
+  chainrule predict --model claims.safetensors --data new.csv \
+    --offset log_exposure --out means.csv)");
   return [options] { return predict(*options); };
 }
 

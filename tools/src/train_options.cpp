@@ -70,6 +70,7 @@ void add_optimizer_options(CLI::App& app, TrainOptions& o) {
       ->check(CLI::Range(Index{1}, kMany))
       ->capture_default_str();
   app.add_option("--seed", o.seed, "Of initial weights, shuffling and the validation split")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
 }
 

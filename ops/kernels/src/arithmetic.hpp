@@ -12,27 +12,32 @@ namespace chainrule::simd {
 
 template <class B>
 void add(In<B> a, In<B> b, Out<B> y) {
-  map<B>(y, [](B u, B v) { return u + v; }, a, b);
+  map<B>(
+      y, [](B u, B v) { return u + v; }, a, b);
 }
 
 template <class B>
 void sub(In<B> a, In<B> b, Out<B> y) {
-  map<B>(y, [](B u, B v) { return u - v; }, a, b);
+  map<B>(
+      y, [](B u, B v) { return u - v; }, a, b);
 }
 
 template <class B>
 void mul(In<B> a, In<B> b, Out<B> y) {
-  map<B>(y, [](B u, B v) { return u * v; }, a, b);
+  map<B>(
+      y, [](B u, B v) { return u * v; }, a, b);
 }
 
 template <class B>
 void mul_into(In<B> a, In<B> b, Out<B> y, bool accumulate) {
-  map_into<B>(accumulate, y, [](B u, B v) { return u * v; }, a, b);
+  map_into<B>(
+      accumulate, y, [](B u, B v) { return u * v; }, a, b);
 }
 
 template <class B>
 void scale_into(Value<B> alpha, In<B> x, Out<B> y, bool accumulate) {
-  map_into<B>(accumulate, y, [factor = B(alpha)](B v) { return factor * v; }, x);
+  map_into<B>(
+      accumulate, y, [factor = B(alpha)](B v) { return factor * v; }, x);
 }
 
 template <class B>
@@ -51,13 +56,11 @@ void column_sum(In<B> x, Value<B>* out, bool accumulate) {
   Index j = 0;
   for (; j + kUnroll * kLanes<B> <= x.columns; j += kUnroll * kLanes<B>) {
     B sum[kUnroll];
-    unrolled<kUnroll>([&](auto u) {
-      sum[u] = accumulate ? B::load_unaligned(out + j + u * kLanes<B>) : zero;
-    });
+    unrolled<kUnroll>(
+        [&](auto u) { sum[u] = accumulate ? B::load_unaligned(out + j + u * kLanes<B>) : zero; });
     for (Index i = 0; i < x.rows; ++i) {
       const Value<B>* const row = x.row(i) + j;
-      unrolled<kUnroll>(
-          [&](auto u) { sum[u] = sum[u] + B::load_unaligned(row + u * kLanes<B>); });
+      unrolled<kUnroll>([&](auto u) { sum[u] = sum[u] + B::load_unaligned(row + u * kLanes<B>); });
     }
     unrolled<kUnroll>([&](auto u) { sum[u].store_unaligned(out + j + u * kLanes<B>); });
   }
@@ -85,8 +88,8 @@ void column_sum_double(In<B> x, double* out) {
 template <class B>
 void row_sum(In<B> x, Out<B> out, bool accumulate) {
   for (Index i = 0; i < x.rows; ++i) {
-    const Value<B> sum = sum_over_row<B>(
-        x.columns, [&](Index j, auto lanes) { return lanes.load(x.row(i) + j); });
+    const Value<B> sum =
+        sum_over_row<B>(x.columns, [&](Index j, auto lanes) { return lanes.load(x.row(i) + j); });
     out(i, 0) = accumulate ? out(i, 0) + sum : sum;
   }
 }

@@ -21,9 +21,8 @@ template <class B>
 void column_moments(In<B> x, Out<B> stats) {
   const double inverse = 1.0 / static_cast<double>(x.rows);
   for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
-    const B mean = sum_over_rows<B>(x.rows, [&](Index i) {
-                     return lanes.load(x.row(i) + j);
-                   }).scaled(inverse);
+    const B mean =
+        sum_over_rows<B>(x.rows, [&](Index i) { return lanes.load(x.row(i) + j); }).scaled(inverse);
     const B variance = sum_over_rows<B>(x.rows, [&](Index i) {
                          const B d = lanes.load(x.row(i) + j) - mean;
                          return d * d;

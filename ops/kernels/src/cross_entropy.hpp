@@ -42,9 +42,8 @@ void cross_entropy(In<B> x, MatrixView<const std::int32_t> labels, double smooth
       continue;
     }
     shift = row_max<B>(row, x.columns);
-    const T sum = sum_over_row<B>(x.columns, [&](Index j, auto lanes) {
-      return lanes.load(row + j) - B(shift);
-    });
+    const T sum = sum_over_row<B>(
+        x.columns, [&](Index j, auto lanes) { return lanes.load(row + j) - B(shift); });
     const T log_sum = softmax_row<B>(row, probabilities.row(i), x.columns, shift);
     loss(i, 0) = log_sum - keep * (at_label - shift) - spread * sum;
   }
@@ -63,9 +62,9 @@ void cross_entropy_backward(In<B> probabilities, MatrixView<const std::int32_t> 
     const T at_label_difference = probability[label] - (keep + spread);
     T* at_label = dx.row(i) + label;
     const T before = accumulate ? *at_label : T(0);
-    cross_entropy_gradient_row<B>(
-        d, dx.row(i), dx.columns, accumulate,
-        [&](Index j, auto lanes) { return lanes.load(probability + j) - B(spread); });
+    cross_entropy_gradient_row<B>(d, dx.row(i), dx.columns, accumulate, [&](Index j, auto lanes) {
+      return lanes.load(probability + j) - B(spread);
+    });
     if (d != T(0)) *at_label = before + d * at_label_difference;
   }
 }
@@ -79,9 +78,8 @@ void soft_cross_entropy(In<B> x, In<B> target, double smoothing, Out<B> loss,
   const B zero(T(0));
   for (Index i = 0; i < x.rows; ++i) {
     const T shift = row_max<B>(x.row(i), x.columns);
-    const T log_sum = std::log(sum_over_row<B>(x.columns, [&](Index j, auto lanes) {
-      return vexp(lanes.load(x.row(i) + j) - B(shift));
-    }));
+    const T log_sum = std::log(sum_over_row<B>(
+        x.columns, [&](Index j, auto lanes) { return vexp(lanes.load(x.row(i) + j) - B(shift)); }));
     // -sum(target * log_softmax): also right where the target does not sum to 1.
     loss(i, 0) = sum_over_row<B>(x.columns, [&](Index j, auto lanes) {
       const B t = fma(keep, lanes.load(target.row(i) + j), spread);

@@ -10,8 +10,8 @@
 #include "loop.hpp"
 
 // c (+)= a b without packing. A tile of c lives in registers: up to kGemmRows rows of two vectors,
-// or half as many rows of four. The inner dimension is cut in blocks between which the tile rests in
-// c, so each element stays one ascending chain of FMAs whatever the tiles.
+// or half as many rows of four. The inner dimension is cut in blocks between which the tile rests
+// in c, so each element stays one ascending chain of FMAs whatever the tiles.
 
 namespace chainrule::simd {
 
@@ -86,9 +86,8 @@ struct GemmTiles {
 
   static constexpr GemmTiles make() {
     GemmTiles tiles;
-    [&]<int... R>(std::integer_sequence<int, R...>) {
-      (tiles.template set_rows<R + 1>(), ...);
-    }(std::make_integer_sequence<int, kTallRows>{});
+    [&]<int... R>(std::integer_sequence<int, R...>) { (tiles.template set_rows<R + 1>(), ...); }
+    (std::make_integer_sequence<int, kTallRows>{});
     return tiles;
   }
 
@@ -140,8 +139,7 @@ void gemm_block(GemmTile<Value<B>> tile, Index rows, Index columns) {
 }
 
 template <class B>
-void gemm(StridedView<Value<B>> a, In<B> b, Out<B> c,
-          bool accumulate) {
+void gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate) {
   const Index inner = b.rows;
   for (Index i = 0; i < c.rows; i += kGemmRowBlock) {
     const Index rows = std::min(c.rows - i, kGemmRowBlock);

@@ -17,9 +17,8 @@ using Out = MatrixView<Value<B>>;
 /// index is a constant from the start.
 template <int N, class Body>
 void unrolled(Body body) {
-  [&]<int... I>(std::integer_sequence<int, I...>) {
-    (body(std::integral_constant<int, I>{}), ...);
-  }(std::make_integer_sequence<int, N>{});
+  [&]<int... I>(std::integer_sequence<int, I...>) { (body(std::integral_constant<int, I>{}), ...); }
+  (std::make_integer_sequence<int, N>{});
 }
 
 /// Access to one whole vector of a row.
@@ -70,7 +69,8 @@ template <class B, class Body, class... Inputs>
 void map_into(bool accumulate, Out<B> y, Body body, Inputs... inputs) {
   if (accumulate) {
     const In<B> before = y;
-    map<B>(y, [body](B sum, auto... x) { return sum + body(x...); }, before, inputs...);
+    map<B>(
+        y, [body](B sum, auto... x) { return sum + body(x...); }, before, inputs...);
   } else {
     map<B>(y, body, inputs...);
   }

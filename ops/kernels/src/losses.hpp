@@ -42,9 +42,7 @@ struct Huber {
     const B d = abs(x - t);
     return select(d <= delta, half * d * d, delta * (d - half * delta));
   }
-  B gradient(B x, B t) const {
-    return at_most(at_least(x - t, B(Value<B>(0)) - delta), delta);
-  }
+  B gradient(B x, B t) const { return at_most(at_least(x - t, B(Value<B>(0)) - delta), delta); }
 };
 
 template <class B>
@@ -124,12 +122,12 @@ bool dense_columns(View... views) {
 }
 
 template <class B, template <class> class L>
-void loss_forward(In<B> x, In<B> target,
-                  const double* parameters, Out<B> loss) {
+void loss_forward(In<B> x, In<B> target, const double* parameters, Out<B> loss) {
   using T = Value<B>;
   const L<B> f(parameters);
   if (dense_columns(x, target, loss)) {
-    map<B>(loss, [f](B v, B t) { return f.value(v, t); }, x, target);
+    map<B>(
+        loss, [f](B v, B t) { return f.value(v, t); }, x, target);
     return;
   }
   for (Index i = 0; i < x.rows; ++i) {
@@ -141,9 +139,8 @@ void loss_forward(In<B> x, In<B> target,
 }
 
 template <class B, template <class> class L>
-void loss_backward(In<B> x, In<B> target,
-                   const double* parameters, In<B> dloss,
-                   Out<B> dx, bool accumulate) {
+void loss_backward(In<B> x, In<B> target, const double* parameters, In<B> dloss, Out<B> dx,
+                   bool accumulate) {
   using T = Value<B>;
   const L<B> f(parameters);
   const auto scaled = [f](B v, B t, B d) {

@@ -16,9 +16,8 @@ namespace chainrule::simd {
 template <class B, std::size_t N>
 B polynomial(B x, const Value<B> (&c)[N]) {
   B y(c[N - 1]);
-  [&]<std::size_t... I>(std::index_sequence<I...>) {
-    ((y = fma(y, x, B(c[N - 2 - I]))), ...);
-  }(std::make_index_sequence<N - 1>{});
+  [&]<std::size_t... I>(std::index_sequence<I...>) { ((y = fma(y, x, B(c[N - 2 - I]))), ...); }
+  (std::make_index_sequence<N - 1>{});
   return y;
 }
 
@@ -128,9 +127,7 @@ struct Logistic {
   explicit Logistic(B x) : small(vexp(-abs(x))) {}
 
   /// 1 / (1 + exp(-x)).
-  B value(B x) const {
-    return divide_by_sum(select(x < B(Value<B>(0)), small, one), one, small);
-  }
+  B value(B x) const { return divide_by_sum(select(x < B(Value<B>(0)), small, one), one, small); }
   /// 1 - value(x), without cancellation.
   B complement(B x) const { return value(-x); }
   /// value * complement.
@@ -178,9 +175,7 @@ struct NormalTail {
   }
 
   /// Phi(x).
-  B below(B x) const {
-    return select(x < B(Value<B>(0)), tail, B(Value<B>(1)) - tail);
-  }
+  B below(B x) const { return select(x < B(Value<B>(0)), tail, B(Value<B>(1)) - tail); }
 
  private:
   static B exp_small(B x) {

@@ -64,16 +64,14 @@ inline std::pair<Doubles, Doubles> widen(Floats x) {
           _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))};
 }
 inline Floats narrow(Doubles low, Doubles high) {
-  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high),
-                            1);
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
 }
 
 template <class Op>
 float fold(Floats x, Op op) {
   using Half = xsimd::batch<float, xsimd::avx2>;
   using Quarter = xsimd::batch<float, xsimd::sse2>;
-  const Half half =
-      op(Half(_mm512_castps512_ps256(x)), Half(_mm512_extractf32x8_ps(x, 1)));
+  const Half half = op(Half(_mm512_castps512_ps256(x)), Half(_mm512_extractf32x8_ps(x, 1)));
   Quarter y = op(Quarter(_mm256_castps256_ps128(half)), Quarter(_mm256_extractf128_ps(half, 1)));
   y = op(y, Quarter(_mm_movehl_ps(y, y)));
   y = op(y, Quarter(_mm_shuffle_ps(y, y, 1)));
@@ -83,8 +81,7 @@ template <class Op>
 double fold(Doubles x, Op op) {
   using Half = xsimd::batch<double, xsimd::avx2>;
   using Quarter = xsimd::batch<double, xsimd::sse2>;
-  const Half half =
-      op(Half(_mm512_castpd512_pd256(x)), Half(_mm512_extractf64x4_pd(x, 1)));
+  const Half half = op(Half(_mm512_castpd512_pd256(x)), Half(_mm512_extractf64x4_pd(x, 1)));
   Quarter y = op(Quarter(_mm256_castpd256_pd128(half)), Quarter(_mm256_extractf128_pd(half, 1)));
   y = op(y, Quarter(_mm_unpackhi_pd(y, y)));
   return _mm_cvtsd_f64(y);

@@ -29,9 +29,9 @@ inline Floats load_first(const float* from, Index count) {
     case 2:
       return _mm_castpd_ps(_mm_loadl_pd(_mm_setzero_pd(), reinterpret_cast<const double*>(from)));
     default:
-      return _mm_movelh_ps(_mm_castpd_ps(_mm_loadl_pd(_mm_setzero_pd(),
-                                                      reinterpret_cast<const double*>(from))),
-                           _mm_load_ss(from + 2));
+      return _mm_movelh_ps(
+          _mm_castpd_ps(_mm_loadl_pd(_mm_setzero_pd(), reinterpret_cast<const double*>(from))),
+          _mm_load_ss(from + 2));
   }
 }
 inline Doubles load_first(const double* from, Index) { return _mm_load_sd(from); }
@@ -50,8 +50,8 @@ inline void store_first(float* to, Floats value, Index count) {
 }
 inline void store_first(double* to, Doubles value, Index) { _mm_store_sd(to, value); }
 inline Floats keep_first(Floats value, Index count, Floats other) {
-  const __m128 first = _mm_castsi128_ps(_mm_cmpgt_epi32(_mm_set1_epi32(static_cast<int>(count)),
-                                                        _mm_setr_epi32(0, 1, 2, 3)));
+  const __m128 first = _mm_castsi128_ps(
+      _mm_cmpgt_epi32(_mm_set1_epi32(static_cast<int>(count)), _mm_setr_epi32(0, 1, 2, 3)));
   return _mm_or_ps(_mm_and_ps(first, value), _mm_andnot_ps(first, other));
 }
 inline Doubles keep_first(Doubles value, Index, Doubles other) { return _mm_move_sd(other, value); }

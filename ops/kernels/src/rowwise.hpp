@@ -36,9 +36,8 @@ Value<B> exp_shifted(const Value<B>* x, Value<B> shift, Value<B>* y, Index colum
 
 template <class B>
 void scale_row(Value<B>* y, Value<B> factor, Index columns) {
-  for_each_vector<B>(columns, [&](Index j, auto lanes) {
-    lanes.store(y + j, lanes.load(y + j) * B(factor));
-  });
+  for_each_vector<B>(
+      columns, [&](Index j, auto lanes) { lanes.store(y + j, lanes.load(y + j) * B(factor)); });
 }
 
 /// A row of softmax into y unless that is null; returns log(sum(exp(x - max))), and the max through
@@ -78,9 +77,8 @@ template <class B>
 void log_softmax(In<B> x, Out<B> y) {
   for (Index i = 0; i < x.rows; ++i) {
     const Value<B> shift = row_max<B>(x.row(i), x.columns);
-    const Value<B> sum = sum_over_row<B>(x.columns, [&](Index j, auto lanes) {
-      return vexp(lanes.load(x.row(i) + j) - B(shift));
-    });
+    const Value<B> sum = sum_over_row<B>(
+        x.columns, [&](Index j, auto lanes) { return vexp(lanes.load(x.row(i) + j) - B(shift)); });
     const B log_sum(std::log(sum));
     for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
       lanes.store(y.row(i) + j, (lanes.load(x.row(i) + j) - B(shift)) - log_sum);
@@ -92,8 +90,8 @@ void log_softmax(In<B> x, Out<B> y) {
 template <class B>
 void log_softmax_backward(In<B> y, In<B> dy, Out<B> dx, bool accumulate) {
   for (Index i = 0; i < y.rows; ++i) {
-    const B sum(sum_over_row<B>(
-        y.columns, [&](Index j, auto lanes) { return lanes.load(dy.row(i) + j); }));
+    const B sum(
+        sum_over_row<B>(y.columns, [&](Index j, auto lanes) { return lanes.load(dy.row(i) + j); }));
     map_into<B>(
         accumulate, Out<B>{dx.row(i), 1, dx.columns, dx.ld},
         [sum](B v, B d) { return fnma(vexp(v), sum, d); }, In<B>{y.row(i), 1, y.columns, y.ld},
@@ -108,13 +106,15 @@ void layer_norm(In<B> x, const Value<B>* gamma, const Value<B>* beta, double eps
   const T count = static_cast<T>(x.columns);
   for (Index i = 0; i < x.rows; ++i) {
     const T* row = x.row(i);
-    const T mean = sum_over_row<B>(x.columns, [&](Index j, auto lanes) {
-                     return lanes.load(row + j);
-                   }) / count;
-    const T variance = sum_over_row<B>(x.columns, [&](Index j, auto lanes) {
-                         const B d = lanes.load(row + j) - B(mean);
-                         return d * d;
-                       }) / count;
+    const T mean =
+        sum_over_row<B>(x.columns, [&](Index j, auto lanes) { return lanes.load(row + j); }) /
+        count;
+    const T variance = sum_over_row<B>(x.columns,
+                                       [&](Index j, auto lanes) {
+                                         const B d = lanes.load(row + j) - B(mean);
+                                         return d * d;
+                                       }) /
+                       count;
     const T rstd = T(1) / std::sqrt(variance + static_cast<T>(epsilon));
     for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
       const B normal = (lanes.load(row + j) - B(mean)) * B(rstd);
@@ -148,9 +148,8 @@ void layer_norm_backward(In<B> x, const Value<B>* gamma, In<B> stats, In<B> dy, 
     const B rstd(stats(i, 1));
     const auto normal = [&](Index j, auto lanes) { return (lanes.load(x_row + j) - mean) * rstd; };
     if (dgamma != nullptr) {
-      add_to_row<B>(dgamma, columns, [&](Index j, auto lanes) {
-        return lanes.load(dy_row + j) * normal(j, lanes);
-      });
+      add_to_row<B>(dgamma, columns,
+                    [&](Index j, auto lanes) { return lanes.load(dy_row + j) * normal(j, lanes); });
     }
     if (dbeta != nullptr) {
       add_to_row<B>(dbeta, columns, [&](Index j, auto lanes) { return lanes.load(dy_row + j); });
@@ -161,13 +160,13 @@ void layer_norm_backward(In<B> x, const Value<B>* gamma, In<B> stats, In<B> dy, 
     };
     const T count = static_cast<T>(columns);
     const B mean_dy(sum_over_row<B>(columns, scaled) / count);
-    const B mean_product(sum_over_row<B>(columns, [&](Index j, auto lanes) {
-                           return scaled(j, lanes) * normal(j, lanes);
-                         }) / count);
+    const B mean_product(
+        sum_over_row<B>(columns,
+                        [&](Index j, auto lanes) { return scaled(j, lanes) * normal(j, lanes); }) /
+        count);
     T* dx_row = dx.row(i);
     for_each_vector<B>(columns, [&](Index j, auto lanes) {
-      const B d =
-          rstd * fnma(normal(j, lanes), mean_product, scaled(j, lanes) - mean_dy);
+      const B d = rstd * fnma(normal(j, lanes), mean_product, scaled(j, lanes) - mean_dy);
       lanes.store(dx_row + j, accumulate_dx ? lanes.load(dx_row + j) + d : d);
     });
   }

@@ -28,8 +28,8 @@
 
 namespace chainrule::simd {
 
-// Batches are made with B(x), never B{x}: xsimd would take that for a list of lanes. A function with
-// the name of one in xsimd would lose to it by argument-dependent lookup: hence vexp, vlog, vtanh.
+// Batches are made with B(x), never B{x}: xsimd would take that for a list of lanes. A function
+// named as one of xsimd's would lose to it by argument-dependent lookup: hence vexp, vlog, vtanh.
 
 template <class T, class Arch>
 using Batch = xsimd::batch<T, Arch>;
@@ -95,8 +95,9 @@ inline constexpr int kMantissaBits = sizeof(T) == 4 ? 23 : 52;
 
 /// Adding it rounds to the nearest integer and leaves that integer in the low bits.
 template <class T>
-inline constexpr T kRoundingMagic =
-    sizeof(T) == 4 ? T{12582912.0} : T{6755399441055744.0};  // 1.5 * 2^mantissa bits
+inline constexpr T kRoundingMagic = sizeof(T) == 4
+                                        ? T{12582912.0}
+                                        : T{6755399441055744.0};  // 1.5 * 2^mantissa bits
 
 /// x rounded to the nearest integer, |x| < 2^(mantissa bits - 1).
 template <class B>
@@ -110,7 +111,7 @@ template <class B>
 B power_of_two(B n) {
   const Word<B> bits = to_bits(n + B(kRoundingMagic<Value<B>>));
   const WordOf<B> one = std::bit_cast<WordOf<B>>(Value<B>{1});
-  return from_bits<B>((bits << kMantissaBits<Value<B>>) + Word<B>(one));
+  return from_bits<B>((bits << kMantissaBits<Value<B>>)+Word<B>(one));
 }
 
 #if !defined(__AVX512BW__)

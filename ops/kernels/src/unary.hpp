@@ -33,9 +33,7 @@ struct LeakyRelu {
 
   explicit LeakyRelu(const double* parameters) : slope(static_cast<Value<B>>(parameters[0])) {}
   B operator()(B x) const { return select(x > zero, x, slope * x); }
-  B gradient(B x, B dy) const {
-    return select(x > zero, dy, select(x <= zero, slope, x) * dy);
-  }
+  B gradient(B x, B dy) const { return select(x > zero, dy, select(x <= zero, slope, x) * dy); }
 };
 
 template <class B>
@@ -84,9 +82,7 @@ struct Silu {
 template <class B>
 struct Gelu {
   explicit Gelu(const double*) {}
-  B operator()(B x) const {
-    return at_least(x, B(Value<B>(-1000))) * NormalTail<B>(x).below(x);
-  }
+  B operator()(B x) const { return at_least(x, B(Value<B>(-1000))) * NormalTail<B>(x).below(x); }
   B gradient(B x, B dy) const {
     const NormalTail<B> normal(x);
     return dy * fma(bounded(x), normal.density, normal.below(x));
@@ -130,14 +126,13 @@ struct Log {
 };
 
 template <class B, template <class> class F>
-void unary_forward(In<B> x, Out<B> y,
-                   const double* parameters) {
-  map<B>(y, [f = F<B>(parameters)](B v) { return f(v); }, x);
+void unary_forward(In<B> x, Out<B> y, const double* parameters) {
+  map<B>(
+      y, [f = F<B>(parameters)](B v) { return f(v); }, x);
 }
 
 template <class B, template <class> class F>
-void unary_backward(In<B> source, In<B> dy,
-                    Out<B> dx, const double* parameters, bool accumulate) {
+void unary_backward(In<B> source, In<B> dy, Out<B> dx, const double* parameters, bool accumulate) {
   map_into<B>(
       accumulate, dx, [f = F<B>(parameters)](B s, B d) { return f.gradient(s, d); }, source, dy);
 }

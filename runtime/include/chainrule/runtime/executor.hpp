@@ -81,8 +81,9 @@ class CHAINRULE_API Bindings {
 /// have the same bits either way. Several threads may run at once, each with its own workspace; the
 /// helpers serve one of them at a time, and the others run alone.
 ///
-/// run() allocates nothing once its thread has run before, takes no lock, and sets the
-/// floating-point mode to round-to-nearest without flush-to-zero for its own duration.
+/// run() allocates nothing once its thread has run before (OpenBLAS may, under GemmPath::kBlas) and
+/// takes no lock. For its own duration it sets the floating-point mode to round-to-nearest without
+/// flush-to-zero.
 class CHAINRULE_API Executor {
  public:
   /// The serial reference executor.

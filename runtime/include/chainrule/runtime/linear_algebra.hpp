@@ -10,7 +10,8 @@ namespace chainrule {
 // type of OpenBLAS (blas_info()), without the row invariance of plans. UnsupportedError when the
 // OpenBLAS linked is a serial build, which is not thread-safe.
 
-/// c = a^T b; a [n, p], b [n, q], c [p, q], which overlaps neither. ShapeError when they do not fit.
+/// c = a^T b; a [n, p], b [n, q], c [p, q], which overlaps neither. ShapeError when they do not
+/// fit.
 CHAINRULE_API void multiply_transposed(MatrixView<const double> a, MatrixView<const double> b,
                                        MatrixView<double> c);
 

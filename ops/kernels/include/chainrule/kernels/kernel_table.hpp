@@ -45,10 +45,10 @@ enum class LossKernel : std::uint8_t {
 ///   kSgd       {rate, l2}: g += l2 p; p -= rate g.
 ///   kMomentum  {rate, mu, nesterov (0 or 1), l2}, state0 = v: g += l2 p; v = mu v + g;
 ///              p -= rate (nesterov ? g + mu v : v).
-///   kAdam      {rate / (1 - beta1^t), beta1, beta2, epsilon, 1 / sqrt(1 - beta2^t), l2, decoupled},
-///              state0 = m, state1 = v: g += l2 p; m = beta1 m + (1 - beta1) g;
-///              v = beta2 v + (1 - beta2) g^2; p = (1 - decoupled) p
-///              - scalars[0] m / (sqrt(v) scalars[4] + epsilon).
+///   kAdam      {rate / (1 - beta1^t), beta1, beta2, epsilon, 1 / sqrt(1 - beta2^t), l2,
+///              decoupled}, state0 = m, state1 = v: g += l2 p; m = beta1 m + (1 - beta1) g;
+///              v = beta2 v + (1 - beta2) g^2;
+///              p = (1 - decoupled) p - scalars[0] m / (sqrt(v) scalars[4] + epsilon).
 enum class UpdateKernel : std::uint8_t { kSgd, kMomentum, kAdam, kCount };
 
 /// A matrix with any strides: element (i, j) is data[i * row_stride + j * column_stride].
@@ -113,7 +113,7 @@ struct Kernels {
   void (*layer_norm_backward)(In x, const T* gamma, In stats, In dy, Out dx, bool accumulate_dx,
                               T* dgamma, bool accumulate_dgamma, T* dbeta, bool accumulate_dbeta);
 
-  /// Column statistics over all rows: stats(0, j) = mean, stats(1, j) = biased variance; two passes.
+  /// Statistics of the columns, in two passes: stats(0, j) = mean, stats(1, j) = biased variance.
   void (*column_moments)(In x, Out stats);
   /// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta per column.
   void (*batch_norm)(In x, In stats, const T* gamma, const T* beta, double epsilon, Out y);

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "chainrule/core/version.hpp"
+#include "chainrule/kernels/dispatch.hpp"
+#include "chainrule/runtime/machine.hpp"
+#include "process.hpp"
+
+namespace chainrule::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+TEST(CommandLine, EverySubcommandExplainsItselfWithExamples) {
+  for (const std::string name : {"info", "gradcheck", "train", "evaluate", "predict"}) {
+    EXPECT_THAT(run_ok({name, "--help"}), AllOf(HasSubstr("Examples:\n  chainrule " + name),
+                                                HasSubstr("Usage: chainrule " + name)));
+    EXPECT_THAT(run_ok({"--help"}), HasSubstr("\n  " + name + " "));
+  }
+}
+
+TEST(CommandLine, HelpSaysWhichDigitsAreTestRows) {
+  for (const std::string name : {"train", "evaluate"}) {
+    EXPECT_THAT(run_ok({name, "--help"}),
+                HasSubstr("digits: train rows i % 5 != 0, test rows i % 5 == 0"));
+  }
+}
+
+TEST(CommandLine, TellsItsVersion) {
+  EXPECT_EQ(run_ok({"--version"}), "chainrule " CHAINRULE_VERSION_STRING "\n");
+}
+
+TEST(CommandLine, MisuseExitsWithTwoAndSaysWhat) {
+  const std::vector<std::string> train{"train", "--data", "digits", "--model", "64-10"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), train.begin(), train.end());
+    return more;
+  };
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases{
+      {{}, "subcommand"},
+      {{"paint"}, "paint"},
+      {{"info", "--colour"}, "--colour"},
+      {{"train", "--model", "64-10"}, "--data"},
+      {{"train", "--data", "digits"}, "--model"},
+      {{"train", "--data", "digits", "--model", "64--10"}, "64--10"},
+      {{"train", "--data", "digits", "--model", "64"}, "--model"},
+      {with({"--epochs", "many"}), "many"},
+      {with({"--epochs", "-1"}), "--epochs"},
+      {with({"--batch", "0"}), "--batch"},
+      {with({"--threads", "0"}), "--threads"},
+      {with({"--seed", "-1"}), "--seed"},
+      {with({"--loss", "guess"}), "guess"},
+      {with({"--optimizer", "lbfgs"}), "expected sgd, adam or adamw"},
+      {with({"--momentum", "0.9"}), "--optimizer sgd"},
+      {with({"--learning-rate", "-1"}), "learning"},
+      {with({"--learning-rate", "nan"}), "learning"},
+      {with({"--schedule", "zigzag"}), "zigzag"},
+      {with({"--activation", "step"}), "step"},
+      {with({"--dtype", "int32"}), "int32"},
+      {with({"--gemm", "gpu"}), "gpu"},
+      {with({"--validation", "1"}), "--validation"},
+      {with({"--target", "digit"}), "--target"},
+      {{"gradcheck", "--op", "matmull"}, "matmul"},
+      {{"gradcheck", "--dtype", "half"}, "half"},
+      {{"evaluate", "--data", "digits"}, "--model"},
+      {{"predict", "--model", "m", "--data", "d"}, "--out"},
+  };
+  for (const auto& [arguments, fragment] : cases) {
+    SCOPED_TRACE(::testing::PrintToString(arguments));
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.code, 2);
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_THAT(outcome.err,
+                AllOf(StartsWith("chainrule: error: "), HasSubstr(fragment), HasSubstr("--help")));
+  }
+}
+
+TEST(Info, AgreesWithTheLibrary) {
+  const MachineInfo machine = machine_info();
+  const auto json = nlohmann::json::parse(run_ok({"info", "--json"}));
+  EXPECT_EQ(json.at("version"), CHAINRULE_VERSION_STRING);
+  EXPECT_EQ(json.at("cpu"), machine.cpu);
+  EXPECT_EQ(json.at("cores"), machine.cores);
+  EXPECT_EQ(json.at("threads"), machine.default_threads);
+  EXPECT_EQ(json.at("kernels").at("available"), machine.architectures);
+  EXPECT_EQ(json.at("blas").at("core"), machine.blas.core);
+  EXPECT_EQ(json.at("warnings"), machine.warnings);
+  EXPECT_THAT(run_ok({"info"}), AllOf(HasSubstr(machine.cpu), HasSubstr(machine.architecture),
+                                      HasSubstr(machine.blas.library)));
+}
+
+TEST(Info, FollowsTheArchitectureOverride) {
+  for (const KernelTable* table : available_kernels()) {
+    const std::string name(table->architecture);
+    const Outcome outcome = run({"info", "--json"}, {"CHAINRULE_ARCH=" + name});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_EQ(nlohmann::json::parse(outcome.out).at("kernels").at("active"), name);
+  }
+}
+
+TEST(Info, AnUnknownArchitectureIsAnErrorEverywhere) {
+  Directory directory;
+  const std::vector<std::vector<std::string>> commands{
+      {"info"},
+      {"gradcheck", "--op", "relu"},
+      {"train", "--data", "digits", "--model", "64-10", "--epochs", "1"}};
+  for (const auto& command : commands) {
+    const Outcome outcome = run(command, {"CHAINRULE_ARCH=sparc"});
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_THAT(outcome.err, AllOf(StartsWith("chainrule: error: "), HasSubstr("sparc")));
+  }
+}
+
+}  // namespace
+}  // namespace chainrule::testing

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "chainrule/learn/array_files.hpp"
+#include "process.hpp"
+
+namespace chainrule::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+using Arguments = std::vector<std::string>;
+
+void expect_error(const Arguments& arguments, const std::string& fragment) {
+  SCOPED_TRACE(::testing::PrintToString(arguments));
+  const Outcome outcome = run(arguments);
+  EXPECT_EQ(outcome.code, 1) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(StartsWith("chainrule: error: "), HasSubstr(fragment)));
+  EXPECT_EQ(lines_of(outcome.err).size(), 1U) << outcome.err;
+}
+
+class Inputs : public ::testing::Test {
+ protected:
+  std::string file(const std::string& name, std::string_view text) {
+    return write_text(directory_ / name, text);
+  }
+
+  Arguments train(const std::string& data, const std::string& model) {
+    return {"train", "--data", data, "--model", model};
+  }
+
+  Directory directory_;
+};
+
+TEST_F(Inputs, BrokenDataIsAClearError) {
+  const auto broken = [&](const std::string& name, std::string_view text) {
+    return train(file(name, text), "2-2");
+  };
+  expect_error(train(directory_ / "none.csv", "2-2"), "none.csv");
+  expect_error(train(directory_ / "", "2-2"), "directory");
+  expect_error(broken("empty.csv", ""), "empty.csv");
+  expect_error(broken("header.csv", "a,b,c\n"), "header.csv");
+  expect_error(broken("ragged.csv", "a,b,c\n1,2,x\n1,2\n"), "line 3");
+  expect_error(broken("quote.csv", "a,b,c\n1,\"2,x\n"), "quot");
+  expect_error(broken("hole.csv", "a,b,c\n1,,x\n2,1,y\n"), "line 2");
+  expect_error(broken("nan.csv", "a,b,c\n1,nan,x\n2,1,y\n"), "'nan' is not a finite number");
+  expect_error(broken("text.csv", "a,b,c\n1,2,x\n2,green,y\n"), "'green' is not a finite number");
+  expect_error(broken("one.csv", "c\nx\ny\n"), "no feature column");
+  expect_error(broken("bad.gz", "\x1f\x8b\x08 no gzip"), "gzip");
+  expect_error(broken("bytes.csv", "a,b,c\n1,2,\xff\xfe\n"), "UTF-8");
+  expect_error(broken("bad.npy", "\x93NUMPY\x01"), "bad.npy");
+  Tensor matrix({2, 3}, DType::kFloat64);
+  for (Index i = 0; i < 6; ++i) matrix.as<double>()(i / 3, i % 3) = static_cast<double>(i % 3);
+  matrix.as<double>()(1, 1) = NAN;
+  write_npy(matrix, directory_ / "nan.npy");
+  expect_error(train(directory_ / "nan.npy", "2-1"), "row 2, column 2");
+}
+
+TEST_F(Inputs, OptionsThatDoNotFitTheDataAreErrors) {
+  expect_error(train("digits", "63-10"), "expected 64");
+  expect_error(train("digits", "64-9"), "expected 10, the classes of digits");
+  expect_error(train("digits", "64-99999999999-10"), "");
+  const std::string data = file("d.csv", "a,b,kind\n1,2,x\n3,1,y\n2,2,z\n");
+  expect_error(train(data, "2-1"), "expected 3, the classes of");
+  expect_error(train(data, "3-3"), "expected 2, the features of");
+  Arguments arguments = train(data, "2-1");
+  arguments.insert(arguments.end(), {"--loss", "binary"});
+  expect_error(arguments, "3 classes");
+  arguments.back() = "mse";
+  expect_error(arguments, "'x' is not a finite number");
+  arguments = train(data, "2-3");
+  arguments.insert(arguments.end(), {"--target", "colour"});
+  expect_error(arguments, "no column 'colour'");
+  arguments = train("digits", "64-1");
+  arguments.insert(arguments.end(), {"--loss", "hinge"});
+  expect_error(arguments, "10 classes");
+}
+
+TEST_F(Inputs, WhatCannotBeWrittenIsFoundBeforeTraining) {
+  for (const std::string option : {"--out", "--history"}) {
+    for (const std::string& path :
+         {directory_ / "no/where", directory_ / "", std::string("/proc/x")}) {
+      Arguments arguments = train("digits", "64-10");
+      arguments.insert(arguments.end(), {option, path});
+      expect_error(arguments, path);
+      EXPECT_EQ(run(arguments).out, "");
+    }
+  }
+  Arguments arguments = train("digits", "64-10");
+  arguments.insert(arguments.end(), {"--out", directory_ / "model"});
+  run_ok(arguments);
+  EXPECT_TRUE(std::filesystem::exists(directory_ / "model"));
+  for (const auto& entry : std::filesystem::directory_iterator(directory_ / "")) {
+    EXPECT_EQ(entry.path().filename(), "model") << "left behind";
+  }
+}
+
+TEST_F(Inputs, TrainingThatDivergesStopsWithTheBatch) {
+  std::string text = "a,y\n";
+  for (int i = 1; i < 40; ++i)
+    text += std::to_string(1000.5 * i) + "," + std::to_string(0.25 + i) + "\n";
+  Arguments arguments = train(file("d.csv", text), "1-1");
+  arguments.insert(arguments.end(), {"--optimizer", "sgd", "--learning-rate", "1", "--batch", "1",
+                                     "--out", directory_ / "model"});
+  expect_error(arguments, "epoch 1, batch ");
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "model"));
+}
+
+TEST_F(Inputs, DamagedModelsAreClearErrors) {
+  const std::string model = directory_ / "model";
+  Arguments arguments = train("digits", "64-10");
+  arguments.insert(arguments.end(), {"--out", model});
+  run_ok(arguments);
+  const std::string bytes = read_text(model);
+  const auto expect_both = [&](const std::string& path, const std::string& fragment) {
+    expect_error({"evaluate", "--model", path, "--data", "digits"}, fragment);
+    expect_error({"predict", "--model", path, "--data", "digits", "--out", directory_ / "p.csv"},
+                 fragment);
+    EXPECT_FALSE(std::filesystem::exists(directory_ / "p.csv"));
+  };
+  expect_both(directory_ / "none", "none");
+  expect_both(file("empty", ""), "empty");
+  expect_both(file("short", bytes.substr(0, bytes.size() / 2)), "short");
+  expect_both(file("long", "\xff\xff\xff\xff\xff\xff\xff\x7f" + bytes.substr(8)), "long");
+  expect_both(file("text", "a,b\n1,2\n3,4\n"), "text");
+  std::string newer = bytes;
+  const std::size_t at = newer.find("format_version");
+  ASSERT_NE(at, std::string::npos);
+  const std::size_t digit = newer.find('1', at);
+  newer[digit] = '9';
+  expect_both(file("newer", newer), "version 9");
+
+  const std::string wide = file("wide.csv", "a,b,c\n1,2,3\n4,5,6\n");
+  expect_error({"predict", "--model", model, "--data", wide, "--out", directory_ / "p.csv"}, "64");
+  expect_error({"evaluate", "--model", model, "--data", wide}, "");
+}
+
+}  // namespace
+}  // namespace chainrule::testing
