@@ -2,9 +2,9 @@
 
 # chainrule_precompile(TARGET [SHARED_AS name] <header>...)
 #
-# The large headers of other libraries that most sources of an executable include. Executables of one
-# SHARED_AS name have the same compiler flags and headers, and precompile them once. Sources include
-# what they use all the same: the clang preset precompiles nothing and would tell.
+# The large headers of other libraries that most sources of a target include. Targets of one SHARED_AS
+# name have the same compiler flags and headers, and precompile them once. Sources include what they
+# use all the same: the clang preset precompiles nothing and would tell.
 function(chainrule_precompile target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "SHARED_AS" "")
   if(NOT CHAINRULE_PRECOMPILE_HEADERS)
