@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::size_t kMaxShownFailures = 20;
 
-struct Options {
+struct GradcheckOptions {
   std::vector<std::string> ops;
   std::string dtype = "both";
   std::string arch;
@@ -30,7 +30,7 @@ struct Options {
   bool summary = false;
 };
 
-std::vector<std::string> op_names(const Options& options) {
+std::vector<std::string> op_names(const GradcheckOptions& options) {
   std::vector<std::string> known;
   for (const OpDef* op : all_ops()) known.emplace_back(op->name);
   if (options.ops.empty()) return known;
@@ -46,7 +46,7 @@ std::vector<std::string> op_names(const Options& options) {
   return wanted;
 }
 
-std::vector<DType> dtypes(const Options& options) {
+std::vector<DType> dtypes(const GradcheckOptions& options) {
   if (options.dtype == "both") return {DType::kFloat32, DType::kFloat64};
   return {parse_option("--dtype", [&] { return parse_dtype(options.dtype); })};
 }
@@ -115,7 +115,7 @@ void write_json(const std::vector<CaseReport>& reports, std::size_t failed, doub
   write_text(to_text(json), path);
 }
 
-int gradcheck(const Options& options) {
+int gradcheck(const GradcheckOptions& options) {
   const std::vector<std::string> ops = op_names(options);
   const std::vector<DType> wanted = dtypes(options);
   const KernelTable& kernels =
@@ -156,7 +156,7 @@ int gradcheck(const Options& options) {
 Command add_gradcheck(CLI::App& app) {
   CLI::App* const sub =
       app.add_subcommand("gradcheck", "Compares every gradient with finite differences");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<GradcheckOptions>();
   sub->add_option("--op", options->ops, "Only this op; may be repeated");
   sub->add_option("--dtype", options->dtype, "float32, float64 or both")->capture_default_str();
   sub->add_option("--arch", options->arch,
