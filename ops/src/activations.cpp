@@ -75,12 +75,20 @@ struct Unary {
         source, context.out_gradient<T>(), context.in_gradient<T>(0),
         context.attributes->real.data(), context.accumulates(0));
   }
+
+  template <class T>
+  static void jvp(const OpContext& context) {
+    internal::kernels<T>(context).unary_tangent[kIndex](
+        context.input<T>(0), context.in_tangent<T>(0), context.out_tangent<T>(),
+        context.attributes->real.data());
+  }
 };
 
 struct Identity {
   static constexpr std::string_view kName = "identity";
   static constexpr OpTraits kTraits{.backward_reads = {.inputs = 0, .output = false},
                                     .elementwise = true,
+                                    .linear = true,
                                     .output_may_alias_input = true,
                                     .gradient_may_alias = true,
                                     .handles_overwrite = true};
@@ -98,6 +106,11 @@ struct Identity {
   template <class T>
   static void backward(const OpContext& context) {
     if (context.wants(0)) internal::pass_gradient<T>(context, 0);
+  }
+
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(internal::along_tangents(context));
   }
 };
 

@@ -79,6 +79,13 @@ struct RowLoss {
         context.out_gradient<T>(), context.in_gradient<T>(0), context.accumulates(0));
   }
 
+  template <class T>
+  static void jvp(const OpContext& context) {
+    internal::kernels<T>(context).loss_tangent[kIndex](
+        context.input<T>(0), context.input<T>(1), context.attributes->real.data(),
+        context.in_tangent<T>(0), context.out_tangent<T>());
+  }
+
  private:
   static void check_parameter(double value) {
     const bool holds = value > 0 && std::isfinite(value);

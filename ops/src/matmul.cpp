@@ -50,6 +50,15 @@ struct Matmul {
   }
 
   template <class T>
+  static void jvp(const OpContext& context) {
+    const Kernels<T>& k = internal::kernels<T>(context);
+    const MatrixView<const T> x = context.input<T>(0);
+    const MatrixView<const T> tx = context.in_tangent<T>(0);
+    k.gemm({tx.data, tx.ld, 1}, context.input<T>(1), context.out_tangent<T>(), false);
+    k.gemm({x.data, x.ld, 1}, context.in_tangent<T>(1), context.out_tangent<T>(), true);
+  }
+
+  template <class T>
   static void weight_gradient(const OpContext& context, Index first, Index count) noexcept {
     const MatrixView<const T> x = internal::column_window(context.input<T>(0), first, count);
     internal::kernels<T>(context).gemm({x.data, 1, x.ld}, context.out_gradient<T>(),

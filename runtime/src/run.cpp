@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "numeric.hpp"
 
@@ -161,6 +162,12 @@ void Run::contribute(const Instruction& instruction, const TensorView& gradient,
   } else if (instruction.overwrite == 0) {
     clear_rows(gradient);
   }
+  if (instruction.tangents != nullptr) {
+    TangentOperands tangents;
+    fill_tangents(instruction, 0, worker, context, tangents);
+    instruction.weight_function(context, first_row, gradient.rows);
+    return;
+  }
   instruction.weight_function(context, first_row, gradient.rows);
 }
 
@@ -241,6 +248,24 @@ void Run::fill_context(const Instruction& instruction, Index first_row, Index ro
     context.partial = static_cast<double*>(view(instruction.partial).data);
   }
   context.tiles = &tiles_;
+}
+
+// Completes a context of forward mode. Where an instruction's gradients go are their tangents.
+void Run::fill_tangents(const Instruction& instruction, Index block, int worker, OpContext& context,
+                        TangentOperands& tangents) const noexcept {
+  const TangentBuffers& buffers = *instruction.tangents;
+  const auto view = [&](BufferId id) {
+    return window(id, context.first_row, context.rows, block, worker);
+  };
+  for (int i = 0; i < instruction.input_count; ++i) {
+    const auto n = static_cast<std::size_t>(i);
+    tangents.inputs[n] = view(buffers.inputs[n]);
+  }
+  tangents.output = view(buffers.output);
+  tangents.mirror = view(buffers.mirror);
+  tangents.output_gradient = view(buffers.output_gradient);
+  tangents.input_gradients = std::exchange(context.input_gradients, {});
+  context.tangents = &tangents;
 }
 
 }  // namespace chainrule::internal

@@ -23,6 +23,13 @@ void Run::run_instruction(const Instruction& instruction, Index first_row, Index
     case InstructionKind::kCommit:
       call_op(instruction, first_row, rows, block, worker);
       break;
+    case InstructionKind::kJvp:
+    case InstructionKind::kBackwardJvp:
+      call_op_on_tangents(instruction, first_row, rows, block, worker);
+      break;
+    case InstructionKind::kAddTangent:
+      add_tangent(instruction, first_row, rows, worker);
+      break;
     case InstructionKind::kFinish:
       finish(instruction);
       break;
@@ -52,6 +59,7 @@ void Run::run_instruction(const Instruction& instruction, Index first_row, Index
       check_loss(instruction);
       break;
     case InstructionKind::kWeightGradient:
+    case InstructionKind::kWeightGradientJvp:
     case InstructionKind::kPartialSum:
       break;  // part of a tile, see contribute()
   }
@@ -68,6 +76,16 @@ void Run::call_op(const Instruction& instruction, Index first_row, Index rows, I
   OpContext context;
   if (!instruction.row_block) rows = own_rows(instruction);
   fill_context(instruction, first_row, rows, block, worker, context);
+  instruction.function(context);
+}
+
+void Run::call_op_on_tangents(const Instruction& instruction, Index first_row, Index rows,
+                              Index block, int worker) {
+  OpContext context;
+  TangentOperands tangents;
+  if (!instruction.row_block) rows = own_rows(instruction);
+  fill_context(instruction, first_row, rows, block, worker, context);
+  fill_tangents(instruction, block, worker, context, tangents);
   instruction.function(context);
 }
 
@@ -101,6 +119,15 @@ void Run::copy_rows(const Instruction& instruction, Index first_row, Index rows,
     copy_row(static_cast<const std::byte*>(from.data) + i * from.ld * element,
              static_cast<std::byte*>(to.data) + i * to.ld * element, to.columns * element);
   }
+}
+
+void Run::add_tangent(const Instruction& instruction, Index first_row, Index rows, int worker) {
+  by_dtype(plan_.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const auto sum = window(instruction.output, first_row, rows, 0, worker).as<T>();
+    const auto bound = window(instruction.inputs[0], first_row, rows, 0, worker).as<T>();
+    plan_.kernels.get<T>().add(sum, bound, sum);
+  });
 }
 
 void Run::check_loss(const Instruction& instruction) {

@@ -10,17 +10,19 @@ namespace chainrule {
 //
 // Aliasing: y may be a; da may be dy, unless a and b are one value. Accuracy: correctly rounded.
 
-/// y = a + b. Backward: da += dy, db += dy. Reads and saves nothing.
+/// y = a + b. Backward: da += dy, db += dy. Reads and saves nothing. jvp: ty = ta + tb.
 CHAINRULE_API Value add(const Value& a, const Value& b, Where where = Where::current());
 
-/// y = a - b. Backward: da += dy, db -= dy. Reads and saves nothing.
+/// y = a - b. Backward: da += dy, db -= dy. Reads and saves nothing. jvp: ty = ta - tb.
 CHAINRULE_API Value sub(const Value& a, const Value& b, Where where = Where::current());
 
 /// y = a b, elementwise. Backward: da += dy b, db += dy a. Reads a and b; saves nothing.
+/// jvp: ty = ta b + a tb.
 CHAINRULE_API Value mul(const Value& a, const Value& b, Where where = Where::current());
 
 /// y = factor x, for a finite constant factor (attribute real[0]); ArgumentError otherwise.
-/// Backward: dx += factor dy. Reads and saves nothing. In float32 the factor is rounded first.
+/// Backward: dx += factor dy. Reads and saves nothing. jvp: ty = factor tx. In float32 the factor
+/// is rounded first.
 CHAINRULE_API Value scale(const Value& x, double factor, Where where = Where::current());
 
 extern CHAINRULE_API const OpDef kAddOp;

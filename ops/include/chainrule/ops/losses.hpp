@@ -22,8 +22,9 @@ enum class Reduction : std::uint8_t {
 // selects: it never multiplies an infinite loss. ShapeError for other shapes, ArgumentError for an
 // option outside its domain or for weights with Reduction::kNone. Backward: dx(i, j) += dl(i)
 // f'(x(i, j)) / n, exactly 0 where dl(i) is 0. Targets and weights are data: no gradient reaches
-// them. Reads x and target; saves nothing. Aliasing: none. Losses "from logits" never form log(0):
-// finite x of any size gives no NaN, and inf only beyond the range of e^x.
+// them. Reads x and target; saves nothing. jvp: tl(i) = sum_j f'(x(i, j)) tx(i, j) / n. Aliasing:
+// none. Losses "from logits" never form log(0): finite x of any size gives no NaN, and inf only
+// beyond the range of e^x.
 
 struct LossOptions {
   Value weights{};
@@ -74,6 +75,7 @@ struct CrossEntropyOptions {
 /// probabilities [batch, C]. Running it with a label outside [0, C) throws ArgumentError that names
 /// the row of the batch, the label and C. Rows of probabilities need not sum to 1.
 /// Backward: dx = dl (softmax(x) sum_k p_k - p). Reads the target; saves softmax(x), [batch, C].
+/// jvp: tl = sum_k p_k (sum_m softmax(x)_m tx_m - tx_k).
 CHAINRULE_API Value softmax_cross_entropy(const Value& logits, const Value& target,
                                           const CrossEntropyOptions& options = {},
                                           Where where = Where::current());
