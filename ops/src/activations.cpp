@@ -67,12 +67,8 @@ struct Unary {
   template <class T>
   static void backward(const OpContext& context) {
     if (!context.wants(0)) return;
-    const auto source = [&]() -> MatrixView<const T> {
-      if constexpr (kReadsOutput) return context.out<T>();
-      return context.input<T>(0);
-    }();
     internal::kernels<T>(context).unary_backward[kIndex](
-        source, context.out_gradient<T>(), context.in_gradient<T>(0),
+        source<T>(context), context.out_gradient<T>(), context.in_gradient<T>(0),
         context.attributes->real.data(), context.accumulates(0));
   }
 
@@ -81,6 +77,26 @@ struct Unary {
     internal::kernels<T>(context).unary_tangent[kIndex](
         context.input<T>(0), context.in_tangent<T>(0), context.out_tangent<T>(),
         context.attributes->real.data());
+  }
+
+  /// tdx += tdy f' + dy f'' tx.
+  template <class T>
+  static void backward_jvp(const OpContext& context) {
+    if (!context.wants_tangent(0)) return;
+    const Kernels<T>& k = internal::kernels<T>(context);
+    const double* const parameters = context.attributes->real.data();
+    const MatrixView<T> tdx = context.in_gradient_tangent<T>(0);
+    k.unary_backward[kIndex](source<T>(context), context.out_gradient_tangent<T>(), tdx, parameters,
+                             context.accumulates(0));
+    k.unary_curvature[kIndex](source<T>(context), context.out_gradient<T>(),
+                              context.in_tangent<T>(0), tdx, parameters, true);
+  }
+
+ private:
+  template <class T>
+  static MatrixView<const T> source(const OpContext& context) {
+    if constexpr (kReadsOutput) return context.out<T>();
+    return context.input<T>(0);
   }
 };
 
@@ -110,7 +126,7 @@ struct Identity {
 
   template <class T>
   static void jvp(const OpContext& context) {
-    forward<T>(internal::along_tangents(context));
+    forward<T>(context.along_tangents());
   }
 };
 

@@ -43,7 +43,7 @@ struct AddBias {
 
   template <class T>
   static void jvp(const OpContext& context) {
-    forward<T>(internal::along_tangents(context));
+    forward<T>(context.along_tangents());
   }
 };
 

@@ -63,7 +63,7 @@ struct Add : OneFlopAnElement {
   }
   template <class T>
   static void jvp(const OpContext& context) {
-    forward<T>(internal::along_tangents(context));
+    forward<T>(context.along_tangents());
   }
 };
 
@@ -86,7 +86,7 @@ struct Sub : OneFlopAnElement {
   }
   template <class T>
   static void jvp(const OpContext& context) {
-    forward<T>(internal::along_tangents(context));
+    forward<T>(context.along_tangents());
   }
 };
 
@@ -112,6 +112,18 @@ struct Mul : OneFlopAnElement {
     const Kernels<T>& k = internal::kernels<T>(context);
     k.mul(context.in_tangent<T>(0), context.input<T>(1), context.out_tangent<T>());
     k.mul_into(context.input<T>(0), context.in_tangent<T>(1), context.out_tangent<T>(), true);
+  }
+  /// tda += tdy b + dy tb, tdb += tdy a + dy ta.
+  template <class T>
+  static void backward_jvp(const OpContext& context) {
+    const Kernels<T>& k = internal::kernels<T>(context);
+    for (const int input : {0, 1}) {
+      if (!context.wants_tangent(input)) continue;
+      const MatrixView<T> sum = context.in_gradient_tangent<T>(input);
+      k.mul_into(context.out_gradient_tangent<T>(), context.input<T>(1 - input), sum,
+                 context.accumulates(input));
+      k.mul_into(context.out_gradient<T>(), context.in_tangent<T>(1 - input), sum, true);
+    }
   }
 };
 
@@ -143,7 +155,7 @@ struct Scale : OneFlopAnElement {
   }
   template <class T>
   static void jvp(const OpContext& context) {
-    forward<T>(internal::along_tangents(context));
+    forward<T>(context.along_tangents());
   }
 };
 

@@ -82,7 +82,7 @@ struct Concat {
 
   template <class T>
   static void jvp(const OpContext& context) {
-    forward<T>(internal::along_tangents(context));
+    forward<T>(context.along_tangents());
   }
 };
 
@@ -129,7 +129,7 @@ struct Slice {
 
   template <class T>
   static void jvp(const OpContext& context) {
-    forward<T>(internal::along_tangents(context));
+    forward<T>(context.along_tangents());
   }
 };
 

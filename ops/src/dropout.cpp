@@ -88,7 +88,7 @@ struct Dropout {
   /// Draws the mask again instead of trusting what was saved.
   template <class T>
   static void jvp(const OpContext& context) {
-    forward<T>(internal::along_tangents(context));
+    forward<T>(context.along_tangents());
   }
 };
 

@@ -54,7 +54,7 @@ struct Embedding {
 
   template <class T>
   static void jvp(const OpContext& context) {
-    forward<T>(internal::along_tangents(context));
+    forward<T>(context.along_tangents());
   }
 
   template <class T>

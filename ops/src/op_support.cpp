@@ -69,16 +69,6 @@ bool same_matrix(const Shape& a, const Shape& b) {
          b.columns() == 1;
 }
 
-OpContext along_tangents(const OpContext& context) {
-  OpContext moved = context;
-  for (std::size_t i = 0; i < kMaxInputs; ++i) {
-    if (context.tangents->inputs[i].data != nullptr) moved.inputs[i] = context.tangents->inputs[i];
-  }
-  moved.output = context.tangents->output;
-  moved.saved = {};
-  return moved;
-}
-
 Shape column_shape(const Shape& x, Index columns) { return {x.rows(), columns}; }
 
 }  // namespace chainrule::internal

@@ -54,9 +54,6 @@ void require_attribute(std::string_view op, std::string_view attribute, double v
 /// True when both are the same matrix to an op: equal but for [batch] against [batch, 1].
 bool same_matrix(const Shape& a, const Shape& b);
 
-/// The call of forward with the tangents in place of the values: jvp of a linear op is that.
-OpContext along_tangents(const OpContext& context);
-
 /// The shape of one column per row of `x`.
 Shape column_shape(const Shape& x, Index columns);
 

@@ -150,15 +150,14 @@ struct GeluTanh {
     const Logistic<B> logistic(u2);
     return dy * fma(bound * du2, logistic.slope(), logistic.value(u2));
   }
-  /// (1 + t) / 2 + x (1 - t^2) u' / 2, t = tanh u.
+  /// s (1 + x v' (1 - s)), s = sigmoid(v), v = 2 u.
   B slope(B x) const {
-    const B half(T(0.5)), one(T(1));
     const B bound = bounded(x);
     const B square = bound * bound;
-    const B u = bound * fma(square, B(T(0.5 * kScale * 0.044715)), B(T(0.5 * kScale)));
-    const B du = fma(square, B(T(0.5 * kScale * 3 * 0.044715)), B(T(0.5 * kScale)));
-    const B t = vtanh(u);
-    return half * (one + t) + half * bound * fnma(t, t, one) * du;
+    const B v = bound * fma(square, B(T(kScale * 0.044715)), B(T(kScale)));
+    const B v1 = fma(square, B(T(kScale * 3 * 0.044715)), B(T(kScale)));
+    const Logistic<B> logistic(v);
+    return logistic.value(v) * fma(bound * v1, logistic.complement(v), B(T(1)));
   }
   /// s' (2 v' + x v'' + x v'^2 (1 - 2 s)), s = sigmoid(v), v = 2 u.
   B curvature(B x) const {

@@ -117,6 +117,16 @@ struct OpContext {
   MatrixView<T> in_gradient_tangent(int i) const noexcept {
     return tangents->input_gradients[static_cast<std::size_t>(i)].as<T>();
   }
+  /// The same call with the tangents in place of the values: jvp of a linear op is forward of that.
+  OpContext along_tangents() const noexcept {
+    OpContext moved = *this;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (tangents->inputs[i].data != nullptr) moved.inputs[i] = tangents->inputs[i];
+    }
+    moved.output = tangents->output;
+    moved.saved = {};
+    return moved;
+  }
   /// State input i (running statistics) for writing; in commit() only.
   template <class T>
   MatrixView<T> state(int i) const noexcept {

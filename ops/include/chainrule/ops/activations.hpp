@@ -9,7 +9,9 @@ namespace chainrule {
 //
 // Backward: dx += dy f'(x), where f' is computed from y for relu, elu, sigmoid, tanh and exp, and
 // from x for the others; each op reads exactly that one and saves nothing.
-// jvp: ty = f'(x) tx, where f' is always computed from x.
+// jvp: ty = f'(x) tx, where f' is always computed from x. Second order: tdx += tdy f' + dy f'' tx,
+// where f'' is computed from what f' is, to 8 ULP of max(|f''|, 1); at a kink it is that of the
+// branch with x <= 0.
 // Aliasing: y may be x (the planner then knows that x is gone), and dx may be dy.
 // NaN goes in as NaN and comes out as NaN, in f and in f'.
 // Accuracy: "n ULP" bounds the error of y in units in the last place, in float32 and float64, over

@@ -23,10 +23,11 @@ struct BatchNormOptions {
 /// an empty batch changes nothing. Backward in training, with h = (x - mean) rstd, e = dy gamma,
 /// means over the batch:
 ///   dx = rstd (e - mean(e) - h mean(e h)), dgamma = sum_i dy h, dbeta = sum_i dy;
-/// in inference (statistics constant) dx = rstd e, and h from the running statistics. jvp: ty = th
-/// gamma + h tgamma + tbeta, in training th = rstd (tx - mean(tx) - h mean(h tx)), in inference th
-/// = rstd tx. No gradient reaches the running statistics. Reads x, gamma and, in inference, the
-/// running statistics; saves mean and variance of the columns, [2, n]. Aliasing: none.
+/// in inference (statistics constant) dx = rstd e, and h from the running statistics.
+/// jvp: ty = th gamma + h tgamma + tbeta, where in training th = rstd (tx - mean(tx) - h mean(h
+/// tx)) and in inference th = rstd tx. Second order: not declared. No gradient reaches the running
+/// statistics. Reads x, gamma and, in inference, the running statistics; saves mean and variance of
+/// the columns, [2, n]. Aliasing: none.
 CHAINRULE_API Value batch_norm(const Value& x, const Value& gamma, const Value& beta,
                                const Value& running_mean, const Value& running_variance,
                                const BatchNormOptions& options = {},
