@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
 #include "numeric.hpp"
 
@@ -248,24 +247,6 @@ void Run::fill_context(const Instruction& instruction, Index first_row, Index ro
     context.partial = static_cast<double*>(view(instruction.partial).data);
   }
   context.tiles = &tiles_;
-}
-
-// Completes a context of forward mode. Where an instruction's gradients go are their tangents.
-void Run::fill_tangents(const Instruction& instruction, Index block, int worker, OpContext& context,
-                        TangentOperands& tangents) const noexcept {
-  const TangentBuffers& buffers = *instruction.tangents;
-  const auto view = [&](BufferId id) {
-    return window(id, context.first_row, context.rows, block, worker);
-  };
-  for (int i = 0; i < instruction.input_count; ++i) {
-    const auto n = static_cast<std::size_t>(i);
-    tangents.inputs[n] = view(buffers.inputs[n]);
-  }
-  tangents.output = view(buffers.output);
-  tangents.mirror = view(buffers.mirror);
-  tangents.output_gradient = view(buffers.output_gradient);
-  tangents.input_gradients = std::exchange(context.input_gradients, {});
-  context.tangents = &tangents;
 }
 
 }  // namespace chainrule::internal

@@ -79,16 +79,6 @@ void Run::call_op(const Instruction& instruction, Index first_row, Index rows, I
   instruction.function(context);
 }
 
-void Run::call_op_on_tangents(const Instruction& instruction, Index first_row, Index rows,
-                              Index block, int worker) {
-  OpContext context;
-  TangentOperands tangents;
-  if (!instruction.row_block) rows = own_rows(instruction);
-  fill_context(instruction, first_row, rows, block, worker, context);
-  fill_tangents(instruction, block, worker, context, tangents);
-  instruction.function(context);
-}
-
 void Run::finish(const Instruction& instruction) {
   const Address& address = workspace_.addresses(0)[instruction.partial];
   const Index parts = instruction.sums_blocks ? blocks_ : 1;
@@ -119,15 +109,6 @@ void Run::copy_rows(const Instruction& instruction, Index first_row, Index rows,
     copy_row(static_cast<const std::byte*>(from.data) + i * from.ld * element,
              static_cast<std::byte*>(to.data) + i * to.ld * element, to.columns * element);
   }
-}
-
-void Run::add_tangent(const Instruction& instruction, Index first_row, Index rows, int worker) {
-  by_dtype(plan_.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const auto sum = window(instruction.output, first_row, rows, 0, worker).as<T>();
-    const auto bound = window(instruction.inputs[0], first_row, rows, 0, worker).as<T>();
-    plan_.kernels.get<T>().add(sum, bound, sum);
-  });
 }
 
 void Run::check_loss(const Instruction& instruction) {
