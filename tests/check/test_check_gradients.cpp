@@ -170,11 +170,13 @@ TEST(CheckGradients, ReportsWhatWasCompared) {
   const GradientReport report = check_gradients(s.graph, y, s.feed());
   EXPECT_TRUE(report.ok()) << report.to_text();
   EXPECT_EQ(report.verdict(), Verdict::kAgree);
-  EXPECT_EQ(report.comparisons(), 12 + 6 + 2);
+  // Each element of x, w and b in the weighted sum, and in each of the 8 outputs.
+  EXPECT_EQ(report.comparisons(), 9 * (12 + 6 + 2));
   ASSERT_EQ(report.values.size(), 3U);
   EXPECT_EQ(report.values[1].name, "w");
   EXPECT_EQ(report.values[1].elements, 6);
-  EXPECT_EQ(report.values[1].agree, 6);
+  EXPECT_EQ(report.values[1].jacobian, 6 * 8);
+  EXPECT_EQ(report.values[1].agree, 6 + 6 * 8);
   EXPECT_THAT(report.values[0].shape, Shape({4, 3}));
   for (const ValueCheck& value : report.values) {
     EXPECT_GT(value.worst.tolerance, 0);
@@ -183,7 +185,7 @@ TEST(CheckGradients, ReportsWhatWasCompared) {
     EXPECT_NE(value.worst.numeric, 0);
   }
   const GradientReport only_w = check_gradients(s.graph, y, s.feed(), {.with_respect_to = {w}});
-  EXPECT_EQ(only_w.comparisons(), 6);
+  EXPECT_EQ(only_w.comparisons(), 9 * 6);
 }
 
 TEST(CheckGradients, TheWorstElementIsTheOneThatIsWrong) {
@@ -192,13 +194,14 @@ TEST(CheckGradients, TheWorstElementIsTheOneThatIsWrong) {
   s.fill(-0.9, 0.17);
   const GradientReport report = check_gradients(s.graph, y, s.feed());
   ASSERT_EQ(report.values.size(), 1U);
-  EXPECT_EQ(report.values[0].disagree, 1);
-  ASSERT_EQ(report.values[0].failures.size(), 1U);
+  EXPECT_EQ(report.values[0].disagree, 2);  // once in the sum, once in its own output
+  ASSERT_EQ(report.values[0].failures.size(), 2U);
+  EXPECT_EQ(std::max(report.values[0].failures[0].output, report.values[0].failures[1].output), 11);
   const ElementCheck& worst = *report.worst();
   EXPECT_EQ(worst.row, 3);
   EXPECT_EQ(worst.column, 2);
   EXPECT_NEAR(worst.analytic / worst.numeric, 1.01, 1e-9);
-  EXPECT_THAT(report.failures, ElementsAre(HasSubstr("worst at (3, 2)")));
+  EXPECT_THAT(report.failures, ElementsAre(HasSubstr("at (3, 2)")));
 }
 
 TEST(CheckGradients, FloatFeedsAndFloatBackward) {
@@ -210,11 +213,13 @@ TEST(CheckGradients, FloatFeedsAndFloatBackward) {
   Tensor single = s.x.to(DType::kFloat32);
   Feed feed = s.feed(DType::kFloat32);
   feed.inputs = {{x, single.view()}};
-  const GradientReport report = check_gradients(s.graph, loss, feed, {.dtype = DType::kFloat32});
+  const GradientReport report =
+      check_gradients(s.graph, loss, feed, {.dtype = DType::kFloat32, .max_jacobian = 0});
   EXPECT_TRUE(report.ok()) << report.to_text();
   EXPECT_EQ(report.dtype, DType::kFloat32);
   EXPECT_EQ(report.values.at(2).directions, 6);  // 360 elements
   EXPECT_EQ(report.values.at(2).elements, 48);
+  EXPECT_EQ(report.values.at(2).float32_only, 360 - 48);
   EXPECT_GT(report.values.at(2).worst.error, 1e-12);  // it was float32 that ran
 }
 
@@ -226,8 +231,8 @@ TEST(CheckGradients, ReluAtZeroIsAKinkBetweenItsSlopes) {
   EXPECT_TRUE(report.ok()) << report.to_text();
   EXPECT_EQ(report.verdict(), Verdict::kKink);
   const ValueCheck& value = report.values.at(0);
-  EXPECT_EQ(value.kinks, 1);
-  EXPECT_EQ(value.agree, 11);
+  EXPECT_EQ(value.kinks, 2);  // in the sum and in its own output
+  EXPECT_EQ(value.agree, 12 + 12 * 12 - 2);
   EXPECT_EQ(value.worst.column, 2);
   EXPECT_EQ(value.worst.analytic, 0);
   const double low = std::min(value.worst.left_slope, value.worst.right_slope);
@@ -241,7 +246,7 @@ TEST(CheckGradients, AGradientOutsideTheSlopesOfAKinkDisagrees) {
   const Value y = s.graph.apply(damaged<kLeakyReluOp, WrongSign>(), {s.input()}, {.real = {0.5}});
   s.fill(0, 0);
   const GradientReport report = check_gradients(s.graph, y, s.feed());
-  EXPECT_EQ(report.values.at(0).disagree, 12);
+  EXPECT_EQ(report.values.at(0).disagree, 2 * 12);
 }
 
 TEST(CheckGradients, KinksFailWhenTheyAreNotAccepted) {
@@ -316,8 +321,8 @@ TEST(CheckGradients, NoSamplesAndNoDirectionsFail) {
   Subject s;
   const Value y = tanh(s.input());
   s.fill(-0.9, 0.17);
-  const GradientReport report =
-      check_gradients(s.graph, y, s.feed(), {.max_elements = 2, .samples = 0, .directions = 0});
+  const GradientReport report = check_gradients(
+      s.graph, y, s.feed(), {.max_jacobian = 0, .max_elements = 2, .samples = 0, .directions = 0});
   EXPECT_THAT(report.failures, ElementsAre(HasSubstr("nothing was compared")));
 }
 
