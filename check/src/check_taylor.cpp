@@ -22,7 +22,7 @@ using internal::Subject;
 constexpr std::uint64_t kDirectionStream = 5;
 // Rounding errors of f, in units of eps |f|, and by how much a remainder must exceed them.
 constexpr double kRoundings = 8;
-constexpr double kAboveNoise = 64;
+constexpr double kAboveNoise = 16;
 // The order is that of a fit over so many halvings.
 constexpr std::size_t kFit = 3;
 

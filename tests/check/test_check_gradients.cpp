@@ -364,6 +364,102 @@ TEST(CheckGradients, RefusesWhatCannotBeDifferentiatedBy) {
   EXPECT_THROW(check_gradients(other, y, feed), ArgumentError);
 }
 
+TEST(CheckGradients, SaturationIsUnresolvedAndNeverDisagrees) {
+  Subject s;
+  const Value y = tanh(s.input());
+  s.fill(40, 1);
+  const GradientReport report = check_gradients(s.graph, y, s.feed());
+  EXPECT_EQ(report.verdict(), Verdict::kUnresolved) << report.to_text();
+  EXPECT_EQ(report.values[0].disagree, 0);
+  EXPECT_EQ(report.worst()->reason, Reason::kSaturated);
+  EXPECT_THAT(report.failures, ElementsAre(HasSubstr("saturated")));
+  // One saturated element among others is as good as zero.
+  s.fill(-0.9, 0.17);
+  s.x.as<double>()(1, 1) = 40;
+  EXPECT_TRUE(check_gradients(s.graph, y, s.feed()).ok());
+}
+
+TEST(CheckGradients, DeadUnitsAgreeWithZero) {
+  Subject s;
+  const Value w = s.graph.parameter("w", {3, 4}), b = s.graph.parameter("b", {4}, constant(-1));
+  const Value v = s.graph.parameter("v", {4, 2}), c = s.graph.parameter("c", {2}, uniform(1));
+  const Value x = s.input();
+  const Value y = add_bias(matmul(relu(add_bias(matmul(x, w), b)), v), c);
+  s.fill(-0.9, 0.17);
+  const GradientReport report = check_gradients(s.graph, y, s.feed(), {.with_respect_to = {w, b}});
+  EXPECT_EQ(report.values[0].unresolved, 0) << report.to_text();
+  EXPECT_EQ(report.values[0].disagree, 0) << report.to_text();
+}
+
+TEST(CheckGradients, UnresolvedElementsCanBeWaivedByName) {
+  // sqrt as e^(log(x) / 2), at and beside the edge of its domain.
+  Subject s;
+  const Value x = s.input(), w = s.graph.parameter("w", {3, 2});
+  const Value y = matmul(exp(scale(log(x), 0.5)), w);
+  s.fill(0.5, 0.25);
+  s.x.as<double>()(2, 1) = 1e-320;
+  const GradientReport report = check_gradients(s.graph, y, s.feed());
+  EXPECT_EQ(report.verdict(), Verdict::kUnresolved) << report.to_text();
+  EXPECT_FALSE(report.ok());
+  const GradientReport waived = check_gradients(s.graph, y, s.feed(), {.waive_unresolved = {"x"}});
+  EXPECT_TRUE(waived.ok()) << waived.to_text();
+  EXPECT_GT(waived.values[0].waived, 0);
+  EXPECT_EQ(waived.values[0].waived, waived.values[0].unresolved);
+  EXPECT_EQ(waived.values[1].waived, 0);
+  EXPECT_THROW(check_gradients(s.graph, y, s.feed(), {.waive_unresolved = {"z"}}), ArgumentError);
+  EXPECT_THROW(
+      check_gradients(s.graph, y, s.feed(), {.with_respect_to = {w}, .waive_unresolved = {"x"}}),
+      ArgumentError);
+}
+
+TEST(CheckGradients, AWaiverDoesNotCoverWhatDisagreesOrEverything) {
+  Subject s;
+  const Value wrong = s.graph.apply(damaged<kTanhOp, LastElement>(), {s.input()});
+  s.fill(-0.9, 0.17);
+  EXPECT_EQ(check_gradients(s.graph, wrong, s.feed(), {.waive_unresolved = {"x"}}).verdict(),
+            Verdict::kDisagree);
+  const Value saturated = tanh(s.graph.find("x"));
+  s.fill(40, 1);
+  const GradientReport report =
+      check_gradients(s.graph, saturated, s.feed(), {.waive_unresolved = {"x"}, .max_jacobian = 0});
+  EXPECT_FALSE(report.ok());
+  EXPECT_THAT(report.failures, ElementsAre(HasSubstr("no waiver covers")));
+}
+
+TEST(CheckGradients, ASmallEntryOfTheJacobianCannotHide) {
+  // dy0/dx is wrong by a part in a thousand, and 10^-8 of dy1/dx.
+  static const OpDef def = [] {
+    OpDef result = kConcatOp;
+    result.backward[1] = [](const OpContext& context) {
+      kConcatOp.backward[1](context);
+      const MatrixView<double> g = context.in_gradient<double>(0);
+      for (Index i = 0; i < g.rows; ++i) g(i, 0) *= 1.001;
+    };
+    return result;
+  }();
+  Subject s;
+  const Value x = s.input();
+  const Value small = scale(x, 1e-6), large = scale(x, 1e4);
+  const Value right = concat({small, large});
+  const Value y = s.graph.apply(def, {small, large}, right.node().attributes);
+  s.fill(0.5, 0.25);
+  EXPECT_TRUE(check_gradients(s.graph, right, s.feed()).ok());
+  const GradientReport report = check_gradients(s.graph, y, s.feed());
+  EXPECT_EQ(report.verdict(), Verdict::kDisagree);
+  EXPECT_EQ(report.worst()->output % 6, 0);
+  EXPECT_TRUE(check_gradients(s.graph, y, s.feed(), {.max_jacobian = 0}).ok());
+}
+
+TEST(CheckGradients, TheGradientOfAScalarIsNotWeighted) {
+  Subject s;
+  const Value loss = reduce_sum(tanh(s.input()), Axis::kAll);
+  s.fill(-0.9, 0.17);
+  const GradientReport report = check_gradients(s.graph, loss, s.feed());
+  const ElementCheck& worst = *report.worst();
+  const double x = s.x.as<double>()(worst.row, worst.column);
+  EXPECT_NEAR(worst.analytic, 1 - std::pow(std::tanh(x), 2), 1e-15);
+}
+
 TEST(CheckGradients, TextNamesValuesAndVerdicts) {
   Subject s;
   const Value y = s.graph.apply(damaged<kTanhOp, WrongSign>(), {s.input()});

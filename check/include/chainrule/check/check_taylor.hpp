@@ -59,8 +59,8 @@ struct CHAINRULE_API TaylorReport {
 /// |f(x + t u) - f(x) - t <g, u>| is of order t^2, with any other g it is of order t, as the change
 /// |f(x + t u) - f(x)| is. f is `output` if it is a scalar, and else a sum of its elements with
 /// random signed weights. It costs one gradient and a few dozen forward passes for each direction,
-/// in float64, however many parameters there are; it sees an error in the gradient as large as
-/// rounding lets it, about 1e-7 of its norm, and does not say where it is. check_gradients() does.
+/// in float64, however many parameters there are. It sees what changes the slope along random
+/// directions by about a part in 10^4, and does not say where; check_gradients() does both better.
 ///
 /// Disagree: the remainder is of lower order than `least_order` and not rounding. Unresolved: too
 /// few steps are above the rounding of f to tell, or the direction's slope is itself within it, so
