@@ -4,104 +4,33 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "chainrule/core/error.hpp"
+#include "chainrule/kernels/dispatch.hpp"
 #include "chainrule/ops/all_ops.hpp"
-#include "chainrule/runtime/executor.hpp"
+#include "chainrule/ops/backward_accuracy.hpp"
+#include "check_graph.hpp"
 #include "gradient_probe.hpp"
+#include "op_properties.hpp"
 
 namespace chainrule {
 namespace {
 
-constexpr std::uint64_t kFirstStream = 21;
-constexpr std::uint64_t kSecondStream = 22;
-// Room for sums that are added in another order, in units of the longest sum.
-constexpr double kRoundings = 8;
-
-Tensor random_cotangent(const Shape& shape, DType dtype, std::uint64_t stream) {
-  Tensor tensor(shape, DType::kFloat64);
-  const MatrixView<double> v = tensor.as<double>();
-  for (Index i = 0; i < v.rows; ++i) {
-    for (Index j = 0; j < v.columns; ++j) {
-      v(i, j) = internal::random_signed({.seed = 1, .stream = stream}, i * v.columns + j);
-    }
-  }
-  return tensor.to(dtype);
-}
-
-struct Cotangent {
-  Value value;
-  const Tensor* tensor;
-};
-
-std::vector<Tensor> gradients(const CaseInstance& instance, const std::vector<Cotangent>& by,
-                              const std::vector<Value>& values, const KernelTable* kernels) {
-  const Feed feed = instance.feed();
-  CompileOptions options;
-  options.dtype = feed.dtype;
-  options.mode = feed.mode;
-  options.kernels = kernels;
-  options.gradients = values;
-  for (const Cotangent& cotangent : by) options.cotangents.push_back(cotangent.value);
-  const Plan plan = compile(instance.graph(), options);
-  Workspace workspace(plan, instance.rows());
-  Bindings bindings(plan);
-  for (const auto& [value, view] : feed.inputs) bindings.input(value, view);
-  bindings.parameters(*feed.parameters).random(feed.random);
-  for (const Cotangent& cotangent : by) bindings.cotangent(cotangent.value, *cotangent.tensor);
-  Executor().run(workspace, bindings);
-  std::vector<Tensor> result;
-  for (const Value& value : values) {
-    const ConstTensorView view = workspace.gradient(value);
-    result.emplace_back(Shape{view.rows, view.columns}, feed.dtype);
-    copy_values(view, result.back().view());
-  }
-  return result;
-}
-
-bool is_sum(const Tensor& both, const Tensor& first, const Tensor& second, double tolerance) {
-  double size = 0, error = 0;
-  for (Index i = 0; i < both.rows(); ++i) {
-    for (Index j = 0; j < both.columns(); ++j) {
-      const double a = element(first.view(), i, j), b = element(second.view(), i, j);
-      size = std::max({size, std::abs(a), std::abs(b)});
-      const double e = std::abs(element(both.view(), i, j) - (a + b));
-      error = e <= error ? error : e;  // keeps NaN
-    }
-  }
-  return error <= tolerance * size;
-}
-
-void check_accumulation(const OpCase& op_case, const CaseSize& size, DType dtype,
-                        const KernelTable* kernels, std::uint64_t seed, GradientReport& report) {
-  CaseInstance instance(op_case, size, dtype, seed);
-  const Value first = instance.output();
-  std::vector<Value> inputs;
-  for (const NodeId id : first.node().inputs) inputs.emplace_back(&instance.graph(), id);
-  const Value second = instance.graph().apply(*op_case.op, inputs, first.node().attributes);
-  const Shape shape = internal::filled_shape(first.shape(), instance.rows());
-  const Tensor v = random_cotangent(shape, dtype, kFirstStream);
-  const Tensor w = random_cotangent(shape, dtype, kSecondStream);
-  const std::vector<Value> values = internal::differentiable_leaves(instance.graph(), first);
-  const auto run = [&](const std::vector<Cotangent>& by) {
-    return gradients(instance, by, values, kernels);
+// What the op's contract says of float32 backward.
+internal::Float32Rule float32_rule(const OpCase& op_case, const CaseInstance& instance) {
+  const BackwardAccuracy accuracy = backward_accuracy(op_case.op->name);
+  const Value output = instance.output();
+  internal::Float32Rule rule{.factor = accuracy.factor};
+  const std::vector<NodeId>& inputs = output.node().inputs;
+  if (accuracy.over_columns) rule.sum = output.graph()->node(inputs.at(0)).shape.columns();
+  // A case of somebody's own that does not say how large the terms are.
+  const double unknown = accuracy.terms.empty() ? 0 : 1;
+  rule.contract = [=, &op_case, &instance, &inputs](Value value, Index row, Index column) {
+    const auto input = std::find(inputs.begin(), inputs.end(), value.id());
+    if (input == inputs.end() || op_case.terms == nullptr) return unknown;
+    return op_case.terms(instance, static_cast<std::size_t>(input - inputs.begin()), row, column);
   };
-  const std::vector<Tensor> both = run({{first, &v}, {second, &w}});
-  const std::vector<Tensor> of_first = run({{first, &v}});
-  const std::vector<Tensor> of_second = run({{second, &w}});
-  const bool single = dtype == DType::kFloat32;
-  const double unit =
-      single ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon();
-  const auto longest =
-      static_cast<double>(std::max({instance.rows(), size.columns, shape.columns()}));
-  for (std::size_t k = 0; k < values.size(); ++k) {
-    if (is_sum(both[k], of_first[k], of_second[k], kRoundings * unit * longest)) continue;
-    report.failures.push_back(
-        fmt::format("gradient of {}: the op applied twice does not give the sum of both gradients",
-                    values[k].node().name));
-  }
+  return rule;
 }
 
 }  // namespace
@@ -110,6 +39,7 @@ CaseReport check_case(const OpCase& op_case, const CaseSize& size, DType dtype,
                       const KernelTable* kernels, std::uint64_t seed) {
   const CaseInstance instance(op_case, size, dtype, seed);
   const Value output = instance.output();
+  const KernelTable& table = kernels == nullptr ? default_kernels() : *kernels;
   CaseReport report;
   report.op = op_case.op->name;
   report.name = op_case.name();
@@ -117,14 +47,17 @@ CaseReport check_case(const OpCase& op_case, const CaseSize& size, DType dtype,
   report.shape = to_string(internal::filled_shape(output.shape(), instance.rows()));
   GradientCheckOptions options;
   options.dtype = dtype;
-  options.float32_terms = op_case.terms;
-  options.kernels = kernels;
+  options.kernels = &table;
   options.seed = seed;
   options.zero_gradients = instance.zero_gradients();
   options.kinks = instance.kinks();
   options.accept_kinks = false;
-  report.gradients = check_gradients(instance.graph(), output, instance.feed(), options);
-  check_accumulation(op_case, size, dtype, kernels, seed, report.gradients);
+  const internal::Float32Rule rule = float32_rule(op_case, instance);
+  report.gradients =
+      internal::check_graph(instance.graph(), output, instance.feed(), options, rule);
+  internal::check_accumulation(op_case, size, dtype, table, seed, report);
+  internal::check_memory(instance, table, report);
+  internal::check_threads(instance, table, report);
   return report;
 }
 

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <deque>
+#include <array>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "chainrule/check/check_gradients.hpp"
 #include "chainrule/runtime/executor.hpp"
-#include "ridders.hpp"
+#include "subject.hpp"
 
 namespace chainrule::internal {
 
@@ -20,54 +21,80 @@ std::vector<bool> ancestors(const Graph& graph, Value output);
 Index rows_of_feed(const Feed& feed);
 /// The shape with the batch filled in.
 Shape filled_shape(const Shape& shape, Index rows);
-/// Random signed numbers, 1/2 <= |v| < 1.
-double random_signed(RandomKey key, Index index);
+/// True when both have the same bits, so that NaN equals itself and 0 differs from -0.
+bool same_bits(ConstTensorView a, ConstTensorView b);
 
-/// One graph at one point: forward in float64 along any line, and backward in the dtype that is
-/// checked, of sum_i v_i y_i with random v.
-class GradientProbe {
+/// What a graph reads, in one dtype, in memory of its own.
+struct GraphPoint {
+  std::vector<std::pair<Value, Tensor>> inputs;
+  Parameters parameters;
+  bool has_parameters = false;
+};
+
+/// A graph at one point: forward in float64, backward in float64 and in the dtype that is checked.
+/// Everything in the feed is rounded to that dtype first.
+class GradientProbe : public Subject {
  public:
-  GradientProbe(const Graph& graph, Value output, const Feed& feed, std::vector<Value> values,
-                const GradientCheckOptions& options);
+  GradientProbe(const Graph& graph, Value output, const Feed& feed,
+                const std::vector<Value>& values, const GradientCheckOptions& options);
   // Bindings hold addresses of members.
   GradientProbe(const GradientProbe&) = delete;
   GradientProbe& operator=(const GradientProbe&) = delete;
 
-  const KernelTable& kernels() const { return backward_->kernels(); }
+  const KernelTable& kernels() const { return forward_->kernels(); }
   bool output_is_finite() const;
-  /// Gradients of the values, in a new workspace.
-  std::vector<Tensor> gradients();
-  /// True when running again, in the same workspace and in a new one, gives the same bits.
-  bool is_deterministic();
+  /// True when running backward again, in the same workspace and in a new one, gives the same bits.
+  bool is_deterministic(std::span<const double> v, DType dtype);
 
-  /// The point, in float64.
-  ConstTensorView point(Value value) const;
-  /// The derivative along element (row, column) of `value`.
-  NumericDerivative along_element(Value value, Index row, Index column, double first_step);
-  /// The derivative along `direction`, row-major and dense in the shape of `value`.
-  NumericDerivative along(Value value, std::span<const double> direction, double first_step);
+  const std::vector<Variable>& variables() const override { return variables_; }
+  std::span<const double> outputs() const override { return y0_; }
+  ConstTensorView point(std::size_t variable) const override;
+  double move_element(std::size_t variable, Index row, Index column, double t,
+                      std::span<double> y) override;
+  void move(std::span<const Move> moves, double t, std::span<double> y) override;
+  void restore() override;
+  std::vector<Tensor> gradients(std::span<const double> v, DType dtype) override;
+  std::vector<Tensor> float32_spread(std::span<const double> v) override;
 
  private:
-  void fill(const Graph& graph, const Feed& feed, const GradientCheckOptions& options);
-  void bind(const Feed& feed, Bindings& bindings, bool float64) const;
-  void forward(std::span<double> y);
-  TensorView writable(Value value);
+  // Backward in one dtype, with everything it is bound to.
+  struct Backward {
+    Backward(const Graph& graph, const CompileOptions& options, const GraphPoint& point,
+             RandomKey random, Value output, Index rows);
 
+    void run(std::span<const double> v, Workspace& in);
+    std::vector<Tensor> gradients(const std::vector<Variable>& variables,
+                                  const Workspace& in) const;
+
+    Plan plan;
+    Workspace workspace;
+    Bindings bindings;
+    Tensor cotangent;
+  };
+  struct Moved {
+    std::size_t variable = 0;
+    Index row = -1;  // -1: as a whole
+    Index column = -1;
+  };
+
+  Backward& backward(DType dtype);
+  void forward(std::span<double> y);
+  void jiggle(RandomKey key);
+
+  const Graph* graph_;
   Value output_;
-  std::vector<Value> values_;
   Index rows_;
-  std::vector<std::pair<Value, Tensor>> exact_;    // inputs of forward, in float64
-  std::vector<std::pair<Value, Tensor>> rounded_;  // inputs of backward
-  Parameters exact_parameters_;
-  Parameters rounded_parameters_;
-  bool has_parameters_ = false;
+  RandomKey random_;
+  std::vector<Variable> variables_;
+  CompileOptions backward_options_;
+  GraphPoint rounded_;  // in the dtype that is checked
+  GraphPoint exact_;    // the same in float64
+  GraphPoint moved_;    // the same, for forward to read, and to be moved
+  std::vector<Moved> moves_;
   std::optional<Plan> forward_;
-  std::optional<Plan> backward_;
   std::optional<Workspace> workspace_;
-  std::optional<Bindings> forward_bindings_;
-  std::optional<Bindings> backward_bindings_;
-  Tensor cotangent_;
-  std::vector<double> weights_;
+  std::optional<Bindings> bindings_;
+  std::array<std::optional<Backward>, 2> backward_;  // by dtype_index()
   std::vector<double> y0_;
 };
 

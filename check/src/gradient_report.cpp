@@ -21,9 +21,27 @@ std::string_view to_string(Verdict verdict) noexcept {
   return "unknown";
 }
 
+std::string_view to_string(Reason reason) noexcept {
+  switch (reason) {
+    case Reason::kNone:
+      return "";
+    case Reason::kDomain:
+      return "every step leaves the domain";
+    case Reason::kDiverges:
+      return "different steps give different derivatives";
+    case Reason::kSaturated:
+      return "saturated: no step moves the outputs";
+    case Reason::kRounding:
+      return "hidden by the rounding of the outputs";
+    case Reason::kKink:
+      return "a kink that was not declared";
+  }
+  return "unknown";
+}
+
 Index GradientReport::comparisons() const noexcept {
   Index count = 0;
-  for (const ValueCheck& check : values) count += check.elements + check.directions;
+  for (const ValueCheck& check : values) count += check.comparisons();
   return count;
 }
 
@@ -37,7 +55,7 @@ Verdict GradientReport::verdict() const noexcept {
 const ElementCheck* GradientReport::worst() const noexcept {
   const ElementCheck* worst = nullptr;
   for (const ValueCheck& check : values) {
-    if (check.elements + check.directions == 0) continue;
+    if (check.comparisons() == 0) continue;
     const ElementCheck& candidate = check.worst;
     if (worst == nullptr || candidate.verdict > worst->verdict ||
         (candidate.verdict == worst->verdict &&
@@ -51,10 +69,12 @@ const ElementCheck* GradientReport::worst() const noexcept {
 std::string GradientReport::to_text() const {
   std::string text;
   for (const ValueCheck& check : values) {
-    text += fmt::format("{} {} {}: {} elements, {} directions, worst error {:.3g} of {:.3g}: {}\n",
-                        check.name, to_string(check.shape), to_string(dtype), check.elements,
-                        check.directions, check.worst.error, check.worst.tolerance,
-                        to_string(check.verdict));
+    text += fmt::format("{} {} {}: {} elements, {} directions, ", check.name,
+                        to_string(check.shape), to_string(dtype), check.elements, check.directions);
+    if (check.jacobian > 0) text += fmt::format("{} Jacobian entries, ", check.jacobian);
+    if (check.waived > 0) text += fmt::format("{} unresolved waived, ", check.waived);
+    text += fmt::format("worst error {:.3g} of {:.3g}: {}\n", check.worst.error,
+                        check.worst.tolerance, to_string(check.verdict));
   }
   for (const std::string& failure : failures) text += failure + "\n";
   return text;

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "case_terms.hpp"
 #include "chainrule/ops/losses.hpp"
 #include "op_cases.hpp"
 
@@ -25,14 +26,15 @@ constexpr Fill kAroundOne{Fill::Kind::kEvenSixteenths, -1.25, 1.25};
 // ... and where the hinge is active and x is never a target: a single element must have a gradient.
 constexpr Fill kActive{Fill::Kind::kOddSixteenths, -0.875, 0.875};
 
+using Terms = decltype(OpCase::terms);
 using Loss = std::function<Value(const Value& x, const Value& target)>;
 
 class Rows {
  public:
   explicit Rows(std::vector<OpCase>& cases) : cases_(cases) {}
 
-  void add(const OpDef& op, std::string variant, const Fill& x, const Fill& target, Loss loss) {
-    cases_.push_back({.op = &op, .variant = std::move(variant), .build = [=](CaseBuilder& b) {
+  void add(const OpDef& op, const Fill& x, const Fill& target, Terms terms, Loss loss) {
+    cases_.push_back({.op = &op, .variant = {}, .terms = terms, .build = [=](CaseBuilder& b) {
                         return loss(b.batch("x", x), b.batch("target", target));
                       }});
   }
@@ -52,7 +54,10 @@ class Rows {
 
   // One class leaves nothing to choose: the loss is constant.
   void add_classes(const OpDef& op, std::string variant, bool labels, double smoothing) {
-    cases_.push_back({.op = &op, .variant = std::move(variant), .build = [=](CaseBuilder& b) {
+    cases_.push_back({.op = &op,
+                      .variant = std::move(variant),
+                      .terms = cross_entropy_terms,
+                      .build = [=](CaseBuilder& b) {
                         const Value x = b.batch("x");
                         if (b.columns() == 1) b.expect_zero_gradient(x);
                         const Value target = labels ? b.indices("target", {kBatch}, b.columns())
@@ -70,29 +75,31 @@ class Rows {
 
 void add_loss_cases(std::vector<OpCase>& cases) {
   Rows rows(cases);
-  rows.add(kMeanSquaredErrorOp, "", kLogits, kLogits, [](const Value& x, const Value& t) {
+  rows.add(kMeanSquaredErrorOp, kLogits, kLogits, nullptr, [](const Value& x, const Value& t) {
     return mean_squared_error(x, t, {.reduction = kNone});
   });
   rows.add_kinked(kMeanAbsoluteErrorOp, kOddSixteenths, kCrowded, kEvenSixteenths, kCrowded,
                   [](const Value& x, const Value& t) {
                     return mean_absolute_error(x, t, {.reduction = kNone});
                   });
-  rows.add(kHuberOp, "", kOddSixteenths, kEvenSixteenths, [](const Value& x, const Value& t) {
+  rows.add(kHuberOp, kOddSixteenths, kEvenSixteenths, nullptr, [](const Value& x, const Value& t) {
     return huber(x, t, {.delta = 0.75, .reduction = kNone});
   });
-  rows.add(kBinaryCrossEntropyOp, "", kLogits, kProbabilities, [](const Value& x, const Value& t) {
-    return binary_cross_entropy(x, t, {.reduction = kNone});
-  });
+  rows.add(kBinaryCrossEntropyOp, kLogits, kProbabilities, binary_cross_entropy_terms,
+           [](const Value& x, const Value& t) {
+             return binary_cross_entropy(x, t, {.reduction = kNone});
+           });
   rows.add_kinked(kHingeOp, kOddSixteenths, kAroundOne, kSigns, kSigns,
                   [](const Value& x, const Value& t) { return hinge(x, t, {.reduction = kNone}); });
-  rows.add(kPoissonOp, "", kLogits, kCounts,
+  rows.add(kPoissonOp, kLogits, kCounts, poisson_terms,
            [](const Value& x, const Value& t) { return poisson_nll(x, t, {.reduction = kNone}); });
-  rows.add(kGammaOp, "", kLogits, kPositiveTargets, [](const Value& x, const Value& t) {
+  rows.add(kGammaOp, kLogits, kPositiveTargets, gamma_terms, [](const Value& x, const Value& t) {
     return gamma_nll(x, t, {.shape = 1.5, .reduction = kNone});
   });
-  rows.add(kNegativeBinomialOp, "", kLogits, kCounts, [](const Value& x, const Value& t) {
-    return negative_binomial_nll(x, t, {.dispersion = 0.7, .reduction = kNone});
-  });
+  rows.add(kNegativeBinomialOp, kLogits, kCounts, negative_binomial_terms,
+           [](const Value& x, const Value& t) {
+             return negative_binomial_nll(x, t, {.dispersion = 0.7, .reduction = kNone});
+           });
   rows.add_classes(kSoftmaxCrossEntropyOp, "", true, 0);
   rows.add_classes(kSoftmaxCrossEntropyOp, "smoothing", true, 0.1);
   rows.add_classes(kSoftmaxCrossEntropyProbabilitiesOp, "", false, 0);

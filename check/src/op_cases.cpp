@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "case_terms.hpp"
 #include "chainrule/ops/ops.hpp"
 
 namespace chainrule {
@@ -18,35 +19,39 @@ constexpr Fill kPositive{Fill::Kind::kUniform, 0.25, 2};
 constexpr Fill kPositiveSixteenths{Fill::Kind::kOddSixteenths, 0.25, 2};
 
 using Unary = Value (*)(const Value&);
+using Terms = decltype(OpCase::terms);
 
 template <Value (*kFunction)(const Value&, Where)>
 Value unary(const Value& x) {
   return kFunction(x, Where::current());
 }
 
-OpCase smooth(const OpDef& op, Unary function, const Fill& fill = kAnything) {
-  return {.op = &op, .variant = {}, .build = [=](CaseBuilder& b) {
+OpCase smooth(const OpDef& op, Unary function, Terms terms = nullptr,
+              const Fill& fill = kAnything) {
+  return {.op = &op, .variant = {}, .terms = terms, .build = [=](CaseBuilder& b) {
             return function(b.batch("x", fill));
           }};
 }
 
-OpCase without_batch(const OpDef& op, Unary function) {
-  return {.op = &op, .variant = "no batch", .build = [=](CaseBuilder& b) {
+OpCase without_batch(const OpDef& op, Unary function, Terms terms) {
+  return {.op = &op, .variant = "no batch", .terms = terms, .build = [=](CaseBuilder& b) {
             return function(b.input("x", {b.rows(), b.columns()}, kOffKinks));
           }};
 }
 
 // Two rows: beside the kink at 0 and on it.
-void add_kinked(std::vector<OpCase>& cases, const OpDef& op, Unary function) {
-  cases.push_back({.op = &op, .variant = {}, .build = [=](CaseBuilder& b) {
+void add_kinked(std::vector<OpCase>& cases, const OpDef& op, Unary function,
+                Terms terms = nullptr) {
+  cases.push_back({.op = &op, .variant = {}, .terms = terms, .build = [=](CaseBuilder& b) {
                      const bool one = is_one_element(b);
                      return function(b.batch("x", one ? kPositiveSixteenths : kOffKinks));
                    }});
-  cases.push_back({.op = &op, .variant = "at the kink", .build = [=](CaseBuilder& b) {
-                     const Value x = b.batch("x", is_one_element(b) ? kPositive : kOnKinks);
-                     b.expect_kinks(x);
-                     return function(x);
-                   }});
+  cases.push_back(
+      {.op = &op, .variant = "at the kink", .terms = terms, .build = [=](CaseBuilder& b) {
+         const Value x = b.batch("x", is_one_element(b) ? kPositive : kOnKinks);
+         b.expect_kinks(x);
+         return function(x);
+       }});
 }
 
 Value matmul_case(CaseBuilder& b, Index outputs) {
@@ -110,45 +115,47 @@ void add_activation_cases(std::vector<OpCase>& cases) {
   cases.push_back(smooth(kIdentityOp, unary<identity>));
   add_kinked(cases, kReluOp, unary<relu>);
   add_kinked(cases, kLeakyReluOp, [](const Value& x) { return leaky_relu(x, 0.2); });
-  add_kinked(cases, kEluOp, [](const Value& x) { return elu(x, 1.5); });
-  cases.push_back(smooth(kSigmoidOp, unary<sigmoid>));
-  cases.push_back(smooth(kTanhOp, unary<tanh>));
-  cases.push_back(without_batch(kTanhOp, unary<tanh>));
+  add_kinked(
+      cases, kEluOp, [](const Value& x) { return elu(x, 1.5); }, elu_terms);
+  cases.push_back(smooth(kSigmoidOp, unary<sigmoid>, sigmoid_terms));
+  cases.push_back(smooth(kTanhOp, unary<tanh>, tanh_terms));
+  cases.push_back(without_batch(kTanhOp, unary<tanh>, tanh_terms));
   cases.push_back(smooth(kSoftplusOp, unary<softplus>));
-  cases.push_back(smooth(kSiluOp, unary<silu>));
-  cases.push_back(smooth(kGeluOp, unary<gelu>));
-  cases.push_back(without_batch(kGeluOp, unary<gelu>));
-  cases.push_back(smooth(kGeluTanhOp, unary<gelu_tanh>));
+  cases.push_back(smooth(kSiluOp, unary<silu>, silu_terms));
+  cases.push_back(smooth(kGeluOp, unary<gelu>, gelu_terms));
+  cases.push_back(without_batch(kGeluOp, unary<gelu>, gelu_terms));
+  cases.push_back(smooth(kGeluTanhOp, unary<gelu_tanh>, gelu_tanh_terms));
   cases.push_back(smooth(kExpOp, unary<exp>));
-  cases.push_back(smooth(kLogOp, unary<log>, kPositive));
+  cases.push_back(smooth(kLogOp, unary<log>, nullptr, kPositive));
 }
 
 void add_normalization_cases(std::vector<OpCase>& cases) {
-  const auto add_rows = [&](const OpDef& op, Unary function) {
-    cases.push_back({.op = &op, .variant = {}, .build = [=](CaseBuilder& b) {
+  const auto add_rows = [&](const OpDef& op, Unary function, Terms terms) {
+    cases.push_back({.op = &op, .variant = {}, .terms = terms, .build = [=](CaseBuilder& b) {
                        const Value x = b.batch("x");
                        if (b.columns() == 1) b.expect_zero_gradient(x);
                        return function(x);
                      }});
   };
-  add_rows(kSoftmaxOp, unary<softmax>);
-  add_rows(kLogSoftmaxOp, unary<log_softmax>);
+  add_rows(kSoftmaxOp, unary<softmax>, softmax_terms);
+  add_rows(kLogSoftmaxOp, unary<log_softmax>, log_softmax_terms);
   const auto dropout_case = [](CaseBuilder& b) {
     return dropout(b.batch("x"), is_one_element(b) ? 0.0 : 0.25);
   };
   cases.push_back({.op = &kDropoutOp, .variant = {}, .build = dropout_case});
   cases.push_back(
       {.op = &kDropoutOp, .variant = "inference", .mode = Mode::kInference, .build = dropout_case});
-  cases.push_back({.op = &kLayerNormOp, .variant = {}, .build = [](CaseBuilder& b) {
-                     const Value x = b.batch("x");
-                     const Value gamma = b.parameter("gamma", {b.columns()}, kPositive);
-                     const Value beta = b.parameter("beta", {b.columns()});
-                     if (b.columns() == 1) {
-                       b.expect_zero_gradient(x);
-                       b.expect_zero_gradient(gamma);
-                     }
-                     return layer_norm(x, gamma, beta);
-                   }});
+  cases.push_back(
+      {.op = &kLayerNormOp, .variant = {}, .terms = layer_norm_terms, .build = [](CaseBuilder& b) {
+         const Value x = b.batch("x");
+         const Value gamma = b.parameter("gamma", {b.columns()}, kPositive);
+         const Value beta = b.parameter("beta", {b.columns()});
+         if (b.columns() == 1) {
+           b.expect_zero_gradient(x);
+           b.expect_zero_gradient(gamma);
+         }
+         return layer_norm(x, gamma, beta);
+       }});
   const auto batch_norm_case = [](bool statistics_of_batch) {
     return [=](CaseBuilder& b) {
       const Value x = b.batch("x");
@@ -163,7 +170,10 @@ void add_normalization_cases(std::vector<OpCase>& cases) {
       return batch_norm(x, gamma, beta, mean, variance);
     };
   };
-  cases.push_back({.op = &kBatchNormOp, .variant = {}, .build = batch_norm_case(true)});
+  cases.push_back({.op = &kBatchNormOp,
+                   .variant = {},
+                   .terms = batch_norm_terms,
+                   .build = batch_norm_case(true)});
   cases.push_back({.op = &kBatchNormOp,
                    .variant = "inference",
                    .mode = Mode::kInference,

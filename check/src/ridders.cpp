@@ -6,175 +6,283 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <vector>
 
 namespace chainrule::internal {
 namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
-// Kernels are good to a few units in the last place.
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+constexpr int kWindow = 6;  // rows of one window
+constexpr int kStride = 5;  // two windows in succession share one row
+// An error bar below this part of the terms is as good as any.
+constexpr double kGood = 1e-10;
+constexpr double kConverged = 1e-3;
+// Rounding errors of kernels, in units of eps |y|.
 constexpr double kRoundings = 8;
-constexpr int kRows = 6;           // steps h, h / 2, ..., of one table
-constexpr double kNextTable = 32;  // ratio of the starting steps of two tables
-constexpr int kTables = 14;
-// Tables agree within this part of the terms, whatever their own estimates say.
-constexpr double kAgreement = 1e-7;
-// Second differences over h shrink with h where f is smooth and stay where it has a kink.
-constexpr double kKinkDecay = 0.75;
-constexpr double kKinkJump = 1e-6;
+// A jump between the slopes is one when it is so many error bars large.
+constexpr double kSureJump = 10;
+constexpr double kNoJump = 2;
+// How much the noise of differences over h grows by extrapolation in all powers of h.
+constexpr double kOneSidedGrowth = 8;
 
-// What one step h tells.
-struct Difference {
-  double slope = 0;  // (f(h) - f(-h)) / 2h
-  double jump = 0;   // right minus left slope: (f(h) - 2 f(0) + f(-h)) / h
-  double noise = 0;
-  double terms = 0;
-  bool moved = false;
-};
+// What rounding makes of a difference of numbers of that size over a step.
+double rounding_of(double size, double step) {
+  if (size == 0) return 0;
+  return kEpsilon * std::max(size, std::numeric_limits<double>::min()) / step;
+}
 
-struct Table {
+double relative(double error, double scale) { return error == 0 ? 0 : error / scale; }
+
+using Rows = std::array<double, kWindow>;
+
+struct Extrapolated {
   double value = 0;
-  double error = std::numeric_limits<double>::infinity();
-  double noise = 0;
-  double step = 0;
-  std::array<Difference, kRows> rows;
-  int count = 0;
-
-  double uncertainty() const { return error + noise; }
-  const Difference& last() const { return rows[static_cast<std::size_t>(count - 1)]; }
+  double error = kInfinity;
+  int row = 0;
 };
 
-class Line {
- public:
-  Line(const LineFunction& function, std::span<const double> weights, std::span<const double> y0)
-      : function_(function), weights_(weights), y0_(y0), above_(y0.size()), below_(y0.size()) {}
-
-  // Nothing where y is not finite: the step leaves the domain.
-  std::optional<Difference> difference(double h) {
-    function_(h, above_);
-    function_(-h, below_);
-    // Differences are taken before they are summed: what does not move adds no rounding.
-    long double slope = 0, jump = 0, noise = 0, blind = 0, terms = 0;
-    Difference result;
-    for (std::size_t i = 0; i < y0_.size(); ++i) {
-      const double up = above_[i], down = below_[i], size = std::max(std::abs(up), std::abs(down));
-      if (!std::isfinite(size) || std::isnan(up) || std::isnan(down)) return std::nullopt;
-      const long double v = weights_[i];
-      const double magnitude = std::abs(weights_[i]) * size;
-      blind += magnitude;
-      if (up == down && up == y0_[i]) continue;
-      result.moved = true;
-      const long double moved = static_cast<long double>(up) - down;
-      slope += v * moved;
-      terms += std::abs(v * moved);
-      jump += v * (static_cast<long double>(up) - 2 * static_cast<long double>(y0_[i]) + down);
-      noise += magnitude;
+// Richardson's table of values at h, h / 2, h / 4, ..., whose error is a series in h^p, h^2p, ...,
+// with base = 2^p. Takes the entry with the smallest error: by how much it differs from its
+// neighbours, but not less than what rounding leaves of its row.
+Extrapolated extrapolate(const Rows& values, const Rows& rounding, double base) {
+  Extrapolated best;
+  Rows before{}, now{};
+  // One row and one order more gain at least base^2.
+  const double gain = base * base;
+  for (std::size_t k = 0; k < values.size(); ++k) {
+    now[0] = values[k];
+    double factor = 1;
+    for (std::size_t m = 1; m <= k; ++m) {
+      factor *= base;
+      now[m] = now[m - 1] + (now[m - 1] - before[m - 1]) / (factor - 1);
+      const double error = std::max(
+          {std::abs(now[m] - now[m - 1]), std::abs(now[m] - before[m - 1]) / gain, rounding[k]});
+      if (error < best.error) best = {now[m], error, static_cast<int>(k)};
     }
-    result.slope = static_cast<double>(slope / (2 * h));
-    result.jump = static_cast<double>(jump / h);
-    result.terms = static_cast<double>(terms / (2 * h));
-    result.noise = static_cast<double>((result.moved ? noise : blind) * kRoundings * kEpsilon / h);
+    before = now;
+  }
+  return best;
+}
+
+// The rows [first, first + kWindow) of a channel.
+struct Window {
+  int first = 0;
+  Rows steps{}, slopes{}, left{}, right{}, jumps{};
+  Difference last;
+  bool moved = false;
+  double scatter = 0;  // noise of sum_i v_i y_i, as the estimates from the smaller steps have it
+
+  Rows noise(double scatter_of, double growth) const {
+    Rows result{};
+    for (std::size_t k = 0; k < result.size(); ++k) result[k] = growth * scatter_of / steps[k];
     return result;
+  }
+};
+
+// Nothing where y is not finite: then `first_finite` is the row to go on from.
+std::optional<Window> make_window(Line& line, std::size_t channel, int first, int& first_finite) {
+  Window window;
+  window.first = first;
+  for (int k = kWindow - 1; k >= 0; --k) {
+    const Difference& row = line.at(first + k, channel);
+    if (!row.finite) {
+      first_finite = first + k + 1;
+      return std::nullopt;
+    }
+    const auto at = static_cast<std::size_t>(k);
+    window.steps[at] = row.step;
+    window.slopes[at] = row.slope;
+    window.left[at] = row.left;
+    window.right[at] = row.right;
+    window.jumps[at] = row.right - row.left;
+    window.moved = window.moved || row.moved > 0;
+  }
+  window.last = line.at(first + kWindow - 1, channel);
+  // Estimates of the same order from successive rows differ by noise, once h is small.
+  Rows second{};
+  for (std::size_t k = 2; k < kWindow; ++k) {
+    const auto once = [&](std::size_t i) {
+      return window.slopes[i] + (window.slopes[i] - window.slopes[i - 1]) / 3;
+    };
+    second[k] = once(k) + (once(k) - once(k - 1)) / 15;
+    if (k < 3) continue;
+    window.scatter =
+        std::max(window.scatter, std::abs(second[k] - second[k - 1]) * window.steps[k]);
+  }
+  return window;
+}
+
+class Search {
+ public:
+  Search(Line& line, std::size_t channel) : line_(line), channel_(channel) {}
+
+  NumericDerivative run() {
+    std::optional<Window> before;
+    for (int row = 0; row + kWindow - 1 <= line_.last_row();) {
+      int next = 0;
+      std::optional<Window> window = make_window(line_, channel_, row, next);
+      if (!window) {
+        before.reset();
+        row = next;
+        continue;
+      }
+      if (!window->moved) return flat(*window);
+      if (before && (accept(*before, *window) || only_worse(*window))) break;
+      before = std::move(window);
+      row += kStride;
+    }
+    if (!best_.resolved) best_.doubt = best_.moved ? Doubt::kDiverges : Doubt::kDomain;
+    // What never converged is known by its size alone.
+    const double scale = scale_of(best_.value, best_.terms);
+    if (best_.error_bar > kConverged * scale) best_.error_bar += scale;
+    return best_;
   }
 
  private:
-  const LineFunction& function_;
-  std::span<const double> weights_;
-  std::span<const double> y0_;
-  std::vector<double> above_;
-  std::vector<double> below_;
+  static double scale_of(double value, double terms) { return std::max(std::abs(value), terms); }
+
+  // True when even the largest step of the next window would be more uncertain than what there is.
+  bool only_worse(const Window& now) const {
+    if (!best_.resolved) return false;
+    const double rounding = kRoundings * rounding_of(now.last.size, now.last.step);
+    return relative(rounding, scale_of(0, now.last.terms)) >
+           relative(best_.error_bar, scale_of(best_.value, best_.terms));
+  }
+
+  NumericDerivative flat(const Window& window) {
+    const Difference& row = line_.at(window.first, channel_);
+    NumericDerivative result;
+    result.resolved = true;
+    result.step = row.step;
+    result.hidden = rounding_of(row.still, row.step);
+    // Or did the function only become too flat for its own rounding?
+    const bool same = best_.resolved && std::abs(best_.value) <= kRoundings * result.hidden;
+    return same ? best_ : result;
+  }
+
+  // Takes the better of two windows if it is better than what was; true when it is good enough.
+  bool accept(const Window& before, const Window& now) {
+    const double scatter = now.scatter;
+    const Extrapolated a = extrapolate(before.slopes, before.noise(scatter, 2), 4);
+    const Extrapolated b = extrapolate(now.slopes, now.noise(scatter, 2), 4);
+    const Extrapolated jump_a = jump_of(before, scatter), jump_b = jump_of(now, scatter);
+    if (is_kink(jump_a, jump_b, now)) {
+      take_kink(before, now, scatter);
+      return true;
+    }
+
+    const bool first = a.error <= b.error;
+    const Window& window = first ? before : now;
+    const Extrapolated& better = first ? a : b;
+    const Difference& row = line_.at(window.first + better.row, channel_);
+    const double apart = std::abs(a.value - b.value);
+    const bool agree =
+        apart <= 2 * (a.error + b.error) + kRoundings * rounding_of(now.last.size, now.last.step);
+    const bool smooth = std::abs(jump_b.value) <= kNoJump * jump_b.error;
+    double bar = better.error;
+    if (!agree) bar += apart;
+    if (!smooth) bar += std::abs(jump_b.value) / 2;  // or is it a kink that noise hides?
+    const double scale = scale_of(better.value, now.last.terms);
+    if (best_.moved && !is_better(agree, bar, scale)) return false;
+    best_ = NumericDerivative{};
+    best_.value = better.value;
+    best_.error_bar = bar;
+    best_.step = row.step;
+    best_.rounding = rounding_of(row.size, row.step);
+    best_.hidden = rounding_of(row.still, row.step);
+    best_.terms = now.last.terms;
+    best_.reached = std::max(line_.at(before.first, channel_).moved, now.last.moved);
+    best_.moved = true;
+    best_.resolved = agree;
+    return agree && smooth && bar <= kGood * scale;
+  }
+
+  // By the bar relative to what it is the bar of: far from the scale of the function, where every
+  // estimate is wrong, bars are small but so are the estimates.
+  bool is_better(bool agree, double bar, double scale) const {
+    if (agree != best_.resolved) return agree;
+    const double now = relative(bar, scale);
+    const double before = relative(best_.error_bar, scale_of(best_.value, best_.terms));
+    return now < before || (bar < best_.error_bar / 8 && now < 4 * before);
+  }
+
+  static Extrapolated jump_of(const Window& window, double scatter) {
+    const double noise = std::max(scatter, kRoundings * kEpsilon * window.last.size);
+    return extrapolate(window.jumps, window.noise(noise, kOneSidedGrowth), 2);
+  }
+
+  // True when both windows see the same jump, and so do steps that rounding just leaves to us.
+  bool is_kink(const Extrapolated& a, const Extrapolated& b, const Window& now) {
+    const double jump = std::abs(b.value);
+    if (!(jump > kSureJump * b.error) || !(std::abs(a.value) > kSureJump * a.error)) return false;
+    if (std::abs(a.value - b.value) > jump / 4) return false;
+    const double wanted = 25 * kOneSidedGrowth * kRoundings * kEpsilon * now.last.size / jump;
+    int row = line_.last_row();
+    while (line_.step(row) < wanted) --row;
+    if (row < now.first + kWindow) return false;
+    const Difference& close = line_.at(row, channel_);
+    return close.finite && std::abs((close.right - close.left) - b.value) <= jump / 4;
+  }
+
+  void take_kink(const Window& before, const Window& now, double scatter) {
+    const auto slope = [&](const Rows& first, const Rows& second) {
+      const Extrapolated a = extrapolate(first, before.noise(scatter, kOneSidedGrowth), 2);
+      const Extrapolated b = extrapolate(second, now.noise(scatter, kOneSidedGrowth), 2);
+      return a.error <= b.error ? a : b;
+    };
+    const Extrapolated left = slope(before.left, now.left), right = slope(before.right, now.right);
+    best_ = NumericDerivative{};
+    best_.kink = best_.moved = best_.resolved = true;
+    best_.left_slope = left.value;
+    best_.right_slope = right.value;
+    best_.slope_error = std::max(left.error, right.error);
+    best_.value = (left.value + right.value) / 2;
+    best_.error_bar = best_.slope_error;
+    best_.step = now.steps.front();
+    best_.rounding = rounding_of(now.last.size, best_.step);
+    best_.terms = now.last.terms;
+    best_.reached = now.last.moved;
+  }
+
+  Line& line_;
+  std::size_t channel_;
+  NumericDerivative best_;
 };
 
-std::optional<Table> make_table(Line& line, double first_step) {
-  Table table;
-  std::array<double, kRows> previous{}, current{};
-  for (int k = 0; k < kRows; ++k) {
-    const double h = std::ldexp(first_step, -k);
-    const std::optional<Difference> difference = line.difference(h);
-    if (!difference) return std::nullopt;
-    table.rows[static_cast<std::size_t>(k)] = *difference;
-    table.count = k + 1;
-    current[0] = difference->slope;
-    double factor = 1;
-    for (std::size_t m = 1; m <= static_cast<std::size_t>(k); ++m) {
-      factor *= 4;
-      current[m] = (factor * current[m - 1] - previous[m - 1]) / (factor - 1);
-      const double error =
-          std::max(std::abs(current[m] - current[m - 1]), std::abs(current[m] - previous[m - 1]));
-      if (error + difference->noise > table.uncertainty()) continue;
-      table.error = error;
-      table.noise = difference->noise;
-      table.value = current[m];
-      table.step = h;
-    }
-    // Rounding has taken over: smaller steps only make it worse (Ridders' stopping rule).
-    const auto last = static_cast<std::size_t>(k);
-    if (k >= 3 && std::abs(current[last] - previous[last - 1]) > 2 * table.uncertainty()) break;
-    previous = current;
-  }
-  return table;
-}
-
-bool agree(const Table& a, const Table& b) {
-  const double terms = std::max(a.last().terms, b.last().terms);
-  const double allowed = std::max(10 * std::min(a.error, b.error), kAgreement * terms);
-  return std::abs(a.value - b.value) <= allowed + a.noise + b.noise;
-}
-
-void find_kink(const Table& table, NumericDerivative& result) {
-  const Difference& first = table.rows[0];
-  const Difference& last = table.last();
-  const double threshold = 4 * last.noise + kKinkJump * last.terms;
-  if (std::abs(last.jump) <= threshold) return;
-  if (std::abs(last.jump) < kKinkDecay * std::abs(first.jump)) return;
-  result.kink = true;
-  const Difference& before = table.rows[static_cast<std::size_t>(table.count - 2)];
-  const double right = last.slope + last.jump / 2, left = last.slope - last.jump / 2;
-  const double right_change = right - (before.slope + before.jump / 2);
-  const double left_change = left - (before.slope - before.jump / 2);
-  // One-sided slopes are off by a multiple of h: one step of extrapolation.
-  result.right_slope = right + right_change;
-  result.left_slope = left + left_change;
-  result.slope_error = std::max(std::abs(right_change), std::abs(left_change)) + 4 * last.noise;
-}
-
-NumericDerivative result_of(const Table& table, double apart) {
-  NumericDerivative result;
-  result.value = table.value;
-  result.error_bar = table.error + apart;
-  result.noise = table.noise;
-  result.step = table.step;
-  result.moved = table.last().moved;
-  return result;
-}
+// How much of a movement, in units of eps |y|, may be rounding.
+constexpr double kFewUnits = 64;
+constexpr int kFarthestRow = -5;
 
 }  // namespace
 
-NumericDerivative differentiate(const LineFunction& function, std::span<const double> weights,
-                                std::span<const double> y0, double first_step) {
-  Line line(function, weights, y0);
-  std::optional<Table> before;
-  NumericDerivative result;
-  result.error_bar = std::numeric_limits<double>::infinity();
-  double step = std::exp2(std::floor(std::log2(first_step)));
-  for (int k = 0; k < kTables; ++k, step /= kNextTable) {
-    const std::optional<Table> table = make_table(line, step);
-    if (table && before) {
-      // Agreement within a rounding that is larger than an earlier disagreement proves nothing.
-      if (table->noise > result.error_bar) break;
-      const bool resolved = agree(*before, *table);
-      const bool take_before = resolved && before->uncertainty() <= table->uncertainty();
-      const double apart = resolved ? 0 : std::abs(before->value - table->value);
-      NumericDerivative found = result_of(take_before ? *before : *table, apart);
-      found.resolved = resolved;
-      found.terms = table->last().terms;
-      if (resolved) find_kink(*table, found);
-      if (resolved || found.error_bar < result.error_bar) result = found;
-      if (resolved) break;
-    }
-    before = table;
+NumericDerivative differentiate(Line& line, std::size_t channel) {
+  return Search(line, channel).run();
+}
+
+bool is_saturated(Line& line, std::size_t channel) {
+  int row = 0;
+  while (row < line.last_row() && line.at(row, channel).moved > 0) ++row;
+  while (row > kFarthestRow && line.at(row - 1, channel).moved == 0) {
+    if (!line.at(row - 1, channel).finite) return true;
+    --row;
   }
-  return result;
+  if (row == kFarthestRow) return false;
+  double still = line.step(row), moves = line.step(row - 1);
+  Difference edge = line.at(row - 1, channel);
+  while (moves > still * (1 + 1e-5)) {
+    const double middle = std::sqrt(still) * std::sqrt(moves);
+    const Difference look = line.look(middle, channel);
+    if (look.finite && look.moved == 0) {
+      still = middle;
+    } else {
+      moves = middle;
+      edge = look;
+    }
+  }
+  const double change =
+      edge.step * std::max(2 * edge.terms, std::abs(edge.left) + std::abs(edge.right));
+  return !edge.finite || change <= kFewUnits * kEpsilon * edge.size;
 }
 
 }  // namespace chainrule::internal

@@ -1,34 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <functional>
+#include <cstdint>
 #include <span>
 
-#include "chainrule/core/dtype.hpp"
+#include "line.hpp"
 
 namespace chainrule::internal {
 
-/// Writes y(x0 + t d) for the direction d being differentiated along.
-using LineFunction = std::function<void(double t, std::span<double> y)>;
+/// Why a numeric derivative is not to be relied on.
+enum class Doubt : std::uint8_t {
+  kNone,
+  kDomain,     ///< no step stays where the function is finite
+  kDiverges,   ///< estimates from different steps do not agree
+  kSaturated,  ///< no step moves the function, though it is not constant
+};
 
-/// d/dt sum_i v_i y_i(x0 + t d) at t = 0, by differences.
+/// The derivative of one channel of a line at t = 0, by differences.
 struct NumericDerivative {
   double value = 0;
-  double error_bar = 0;  ///< Ridders' estimate; how far two estimates are apart when unresolved
-  double noise = 0;      ///< rounding of the y_i that moved, over the step
-  double step = 0;
+  /// How far `value` may be off: what the last extrapolation changed and how far the estimates from
+  /// the smaller steps scatter, whichever is larger.
+  double error_bar = 0;
+  double step = 0;        ///< the smallest that `value` came from
+  double rounding = 0;    ///< eps sum |v_i| max|y_i| / step, of the outputs that moved ...
+  double hidden = 0;      ///< ... and of those that did not, which may hide that much
   double terms = 0;       ///< sum_i |v_i dy_i/dt|
-  bool resolved = false;  ///< two starting steps gave the same
-  bool moved = false;     ///< some y_i changed; if none did, `noise` is that of all y_i
+  Index reached = 0;      ///< outputs that moved
+  bool moved = false;     ///< some output changed; if none did, `rounding` is 0
+  bool resolved = false;  ///< estimates from different starting steps agree
+  Doubt doubt = Doubt::kNone;
   bool kink = false;      ///< the one-sided slopes differ
   double left_slope = 0;  ///< set at a kink, with their uncertainty
   double right_slope = 0;
   double slope_error = 0;
 };
 
-/// Central differences with Ridders' extrapolation, from `first_step` and ever smaller starting
-/// steps until two in succession agree. `y0` is y at t = 0.
-NumericDerivative differentiate(const LineFunction& function, std::span<const double> weights,
-                                std::span<const double> y0, double first_step);
+/// Central differences with Richardson's extrapolation and an error estimate of its own (Ridders
+/// 1982, "Accurate computation of F'(x) and F'(x)F''(x)", Adv. Eng. Software 4), from windows of
+/// six steps, each half the one before, until two windows in succession agree and smaller steps can
+/// only be worse: a step that jumps over a pole or leaves the domain does not agree with one that
+/// does not. Slopes from the right and from the left are extrapolated as well; a kink is where they
+/// differ and still do at steps that are as small as rounding lets them be.
+NumericDerivative differentiate(Line& line, std::size_t channel = 0);
+
+/// Of a channel that no step moves: true when rounding may be what keeps it still (tanh at 40), and
+/// false when it is really flat there: constant, or about to leave at a kink (relu at -3). A smooth
+/// function leaves its flat part by single units in the last place, a kink by more.
+bool is_saturated(Line& line, std::size_t channel = 0);
 
 }  // namespace chainrule::internal

@@ -1,81 +1,201 @@
 // SPDX-License-Identifier: Apache-2.0
+// The numeric derivative alone: its value, its error bar, and what it says where there is none.
 #include "ridders.hpp"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 
 namespace chainrule::internal {
 namespace {
 
-NumericDerivative at(double x, double first_step, double (*f)(double)) {
-  const double weight = 1, y0 = f(x);
-  return differentiate([&](double t, std::span<double> y) { y[0] = f(x + t); }, {&weight, 1},
-                       {&y0, 1}, first_step);
+constexpr double kFirstStep = 0.2;
+
+// A function of one number and the line through x; `scale` 0 stands for |x|.
+class Point {
+ public:
+  Point(double x, std::function<double(double)> f, double scale = 0)
+      : y0_(f(x)),
+        line_(
+            [x, f](double t, std::span<double> y) {
+              const double moved = x + t;
+              y[0] = f(moved);
+              return moved - x;
+            },
+            {&weight_, 1}, {&y0_, 1}, kFirstStep * (scale > 0 ? scale : size_of(x)),
+            std::ldexp(std::abs(x), -46)) {}
+
+  NumericDerivative differentiate() { return internal::differentiate(line_); }
+  bool saturated() { return is_saturated(line_); }
+
+ private:
+  static double size_of(double x) { return x == 0 ? 1 : std::abs(x); }
+
+  double weight_ = 1;
+  double y0_;
+  Line line_;
+};
+
+NumericDerivative at(double x, std::function<double(double)> f, double scale = 0) {
+  return Point(x, std::move(f), scale).differentiate();
 }
 
-void expect_within_bar(const NumericDerivative& d, double exact, double relative) {
+double ceres(double x) { return std::exp(x) / (std::sin(x) - x * x); }
+double relu(double x) { return std::max(x, 0.0); }
+
+void expect_smooth(const NumericDerivative& d, double exact, double relative) {
   EXPECT_TRUE(d.resolved);
   EXPECT_FALSE(d.kink);
   EXPECT_NEAR(d.value, exact, relative * std::abs(exact));
-  EXPECT_LE(std::abs(d.value - exact), 10 * d.error_bar + d.noise);
+  EXPECT_LE(std::abs(d.value - exact), d.error_bar + 8 * d.rounding);
+  EXPECT_LE(d.error_bar, 10 * relative * std::abs(exact));
 }
 
-TEST(Ridders, IsRightWithinItsErrorBar) {
-  expect_within_bar(at(1, 1. / 32, [](double x) { return std::exp(x); }), std::exp(1.), 1e-11);
-  expect_within_bar(at(0.3, 1. / 32, [](double x) { return std::sin(x); }), std::cos(0.3), 1e-11);
-  expect_within_bar(at(1e-12, 1e-12 / 32, [](double x) { return std::sqrt(x); }), 5e5, 1e-11);
-  expect_within_bar(at(1, 1. / 32, [](double x) { return std::pow(x, x); }), 1, 1e-11);
-  expect_within_bar(at(1e-300, 1e-300 / 32, [](double x) { return std::log(x); }), 1e300, 1e-9);
+TEST(Ridders, IsRightToTwelveDigitsFromDefaultSettings) {
+  expect_smooth(at(1, ceres), 140.7377355712966, 1e-12);
+  expect_smooth(at(1e-12, [](double x) { return std::sqrt(x); }), 0.5 / std::sqrt(1e-12), 1e-12);
+  expect_smooth(at(1, [](double x) { return std::pow(x, x); }), 1, 1e-12);
+  expect_smooth(at(1, [](double x) { return std::exp(x); }), std::exp(1.0), 1e-12);
+  expect_smooth(at(0.3, [](double x) { return std::sin(x); }), std::cos(0.3), 1e-12);
+  expect_smooth(at(1e-8, [](double x) { return 1 / x; }), -1e16, 1e-12);
+  expect_smooth(at(700, [](double x) { return std::exp(x); }), std::exp(700.0), 1e-12);
+  expect_smooth(at(-700, [](double x) { return std::exp(x); }), std::exp(-700.0), 1e-11);
+  // 2048 pi: steps that are powers of two would all be periods.
+  const double pi = std::acos(-1.0);
+  expect_smooth(at(0, [pi](double x) { return std::sin(2048 * pi * x); }), 2048 * pi, 1e-12);
+}
+
+TEST(Ridders, LogOfATinyNumberIsWithinItsOwnBar) {
+  const NumericDerivative d = at(1e-300, [](double x) { return std::log(x); });
+  EXPECT_TRUE(d.resolved);
+  EXPECT_LE(std::abs(d.value - 1e300), d.error_bar);
+  EXPECT_LE(d.error_bar, 1e-11 * 1e300);
 }
 
 TEST(Ridders, DoesNotJumpOverAPole) {
-  // The documentation example of Ceres; sin x = x^2 at 0.8767.
-  const auto f = [](double x) { return std::exp(x) / (std::sin(x) - x * x); };
-  for (const double step : {1. / 32, 0.1, 0.25, 0.5}) {
-    expect_within_bar(at(1, step, f), 140.7377355712966, 1e-9);
+  // sin x = x^2 at 0.8767: first steps far beyond that.
+  for (const double scale : {0.5, 1.0, 2.0, 5.0, 20.0, 1e3}) {
+    const NumericDerivative d = at(1, ceres, scale);
+    expect_smooth(d, 140.7377355712966, 1e-9);
+  }
+  for (const double x : {1e-3, -1e-5, 1e-8, -1e-11}) {
+    expect_smooth(at(
+                      x, [](double z) { return 1 / z; }, 1),
+                  -1 / (x * x), 1e-9);
   }
 }
 
-TEST(Ridders, LeavesTheDomainOfNoFunction) {
-  expect_within_bar(at(1e-3, 1, [](double x) { return std::log(x); }), 1e3, 1e-9);
+TEST(Ridders, StaysInTheDomain) {
+  for (const double x : {0.1, 1e-3, 1e-9}) {
+    expect_smooth(at(
+                      x, [](double z) { return std::log(z); }, 1),
+                  1 / x, 1e-7);
+  }
+  const NumericDerivative edge = at(0, [](double x) { return std::sqrt(x); });
+  EXPECT_FALSE(edge.resolved);
+  EXPECT_EQ(edge.doubt, Doubt::kDomain);
 }
 
 TEST(Ridders, FindsAKinkAndBothSlopes) {
-  const NumericDerivative d = at(0, 1. / 32, [](double x) { return x > 0 ? 3 * x : -x; });
-  ASSERT_TRUE(d.kink);
-  EXPECT_NEAR(d.left_slope, -1, 1e-9);
-  EXPECT_NEAR(d.right_slope, 3, 1e-9);
+  const NumericDerivative absolute = at(0, [](double x) { return std::abs(x); });
+  ASSERT_TRUE(absolute.kink);
+  EXPECT_EQ(absolute.left_slope, -1);
+  EXPECT_EQ(absolute.right_slope, 1);
   const NumericDerivative curved =
-      at(0, 1. / 32, [](double x) { return x > 0 ? std::exp(x) : 1 + std::sin(2 * x); });
+      at(0, [](double x) { return x > 0 ? std::exp(x) : 1 + std::sin(2 * x); });
   ASSERT_TRUE(curved.kink);
   EXPECT_NEAR(curved.left_slope, 2, curved.slope_error);
   EXPECT_NEAR(curved.right_slope, 1, curved.slope_error);
   EXPECT_LT(curved.slope_error, 1e-3);
+  // A small kink on a large curve, and one far above zero.
+  const NumericDerivative small = at(0, [](double x) { return 1e-3 * relu(x) + 100 * x * x; });
+  ASSERT_TRUE(small.kink);
+  EXPECT_NEAR(small.right_slope, 1e-3, 1e-9);
+  EXPECT_NEAR(small.left_slope, 0, 1e-9);
+  EXPECT_TRUE(at(1, [](double x) { return 7 + relu(x - 1); }).kink);
 }
 
 TEST(Ridders, AKinkNearbyIsNoKinkHere) {
-  for (int k = 1; k < 12; ++k) {
-    const double x = std::ldexp(1.1, -k);
-    const NumericDerivative d = at(x, 1. / 32, [](double z) { return z > 0 ? z : 0; });
-    EXPECT_TRUE(d.resolved) << x;
-    EXPECT_FALSE(d.kink) << x;
-    EXPECT_NEAR(d.value, 1, 1e-9) << x;
+  for (double distance = 0.5; distance > 1e-16; distance /= 3) {
+    const auto f = [distance](double x) { return std::abs(x - distance); };
+    const NumericDerivative d = at(0, f);
+    EXPECT_TRUE(d.resolved) << distance;
+    EXPECT_FALSE(d.kink) << distance;
+    EXPECT_NEAR(d.value, -1, 1e-12) << distance;
+  }
+}
+
+TEST(Ridders, ASteepCurveIsNoKink) {
+  for (const double steepness : {1e1, 1e3, 1e6, 1e9}) {
+    const NumericDerivative d =
+        at(0, [=](double x) { return std::log1p(std::exp(steepness * x)) / steepness; });
+    EXPECT_TRUE(d.resolved) << steepness;
+    EXPECT_FALSE(d.kink) << steepness;
+    EXPECT_NEAR(d.value, 0.5, 1e-9) << steepness;
   }
 }
 
 TEST(Ridders, ANoisyFunctionHasAWideBar) {
-  const NumericDerivative d =
-      at(1, 1. / 32, [](double x) { return x + 1e-8 * std::sin(1e14 * x); });
-  EXPECT_TRUE(!d.resolved || d.error_bar > 1e-8);
-  EXPECT_NEAR(d.value, 1, 10 * d.error_bar + d.noise);
+  const NumericDerivative d = at(1, [](double x) { return x + 1e-8 * std::sin(1e14 * x); });
+  EXPECT_GT(d.error_bar, 1e-8);
+  EXPECT_NEAR(d.value, 1, d.error_bar);
+  const NumericDerivative offset = at(1, [](double x) { return 1e6 + std::sin(x); });
+  EXPECT_NEAR(offset.value, std::cos(1.0), offset.error_bar + 8 * offset.rounding);
+  EXPECT_LT(offset.error_bar, 1e-7);
 }
 
-TEST(Ridders, AFlatFunctionSaysNothing) {
-  const NumericDerivative d = at(40, 1, [](double x) { return std::tanh(x); });
+TEST(Ridders, WhereThereIsNoDerivativeNothingIsClaimed) {
+  const auto useless = [](const NumericDerivative& d) {
+    return !d.resolved || d.error_bar >= std::abs(d.value) / 2;
+  };
+  EXPECT_TRUE(useless(at(0, [](double x) { return x > 0 ? 1.0 : 0.0; })));
+  EXPECT_TRUE(useless(at(0, [](double x) { return std::cbrt(x); })));
+  EXPECT_TRUE(useless(at(-1, [](double x) { return std::log(x); })));
+}
+
+TEST(Ridders, DerivativesOfZeroAreZero) {
+  for (const auto& f : std::initializer_list<std::function<double(double)>>{
+           [](double x) { return x * x; }, [](double x) { return x * x * x; },
+           [](double x) { return std::cos(x); }, [](double x) { return x * std::abs(x); },
+           [](double x) { return std::pow(std::abs(x), 1.5); },
+           [](double x) { return x == 0 ? 0 : x * x * std::sin(1 / x); },
+           [](double) { return 5.0; }}) {
+    const NumericDerivative d = at(0, f);
+    EXPECT_FALSE(d.kink);
+    EXPECT_LE(std::abs(d.value), 10 * d.error_bar);
+    EXPECT_LT(std::abs(d.value), 1e-15);
+  }
+}
+
+TEST(Ridders, WhatIsFlatForGoodIsNotSaturated) {
+  Point constant(3, [](double) { return 1.0 / 3; });
+  const NumericDerivative d = constant.differentiate();
+  EXPECT_TRUE(d.resolved);
   EXPECT_FALSE(d.moved);
   EXPECT_EQ(d.value, 0);
-  EXPECT_GT(d.noise, 0);
+  EXPECT_FALSE(constant.saturated());
+  for (const double offset : {0.0, 5.0, 1e6}) {
+    Point dead(-3, [offset](double x) { return offset + relu(x); });
+    EXPECT_FALSE(dead.differentiate().moved);
+    EXPECT_FALSE(dead.saturated()) << offset;
+  }
+  Point step(0.3, [](double x) { return x > 0 ? 1.0 : 0.0; });
+  EXPECT_FALSE(step.saturated());
+}
+
+TEST(Ridders, WhatRoundingKeepsStillIsSaturated) {
+  for (const double x : {40.0, 21.0, -300.0}) {
+    Point point(x, [](double z) { return std::tanh(z); });
+    const NumericDerivative d = point.differentiate();
+    EXPECT_FALSE(d.moved) << x;
+    EXPECT_GT(d.hidden, 0) << x;
+    EXPECT_TRUE(point.saturated()) << x;
+  }
+  Point exponential(1, [](double x) { return 1 + std::exp(-1000 * x); });
+  EXPECT_TRUE(exponential.saturated());
 }
 
 }  // namespace

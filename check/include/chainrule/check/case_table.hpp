@@ -79,15 +79,18 @@ class CHAINRULE_API CaseBuilder {
   CaseSize size_;
 };
 
+class CaseInstance;
+
 /// One row of the case table. It feeds the correctness test, the gradient check and the benchmark
 /// of its op, each at the sizes it likes.
 struct OpCase {
   const OpDef* op = nullptr;
   std::string variant;  ///< empty, or what differs: "smoothing", "at the kink"
   Mode mode = Mode::kTraining;
-  /// How large the terms can be that backward adds up for an output gradient of 1, as in 1 - y^2;
-  /// float32 is off by their rounding however small the sum is.
-  double terms = 1;
+  /// The sum of the terms of BackwardAccuracy for element (row, column) of input `input` of the op,
+  /// in float64; null or 0: they are no larger than their sum.
+  double (*terms)(const CaseInstance& instance, std::size_t input, Index row,
+                  Index column) = nullptr;
   /// Adds the inputs and the node of `op`; returns that node. Differentiated is whatever `op` can
   /// differentiate.
   std::function<Value(CaseBuilder&)> build;

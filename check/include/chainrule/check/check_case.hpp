@@ -17,14 +17,26 @@ struct CaseReport {
   std::string size;          ///< CaseSize::name
   std::string shape;         ///< of the op's output, "[5, 4]"
   GradientReport gradients;  ///< with the dtype, the architecture and all failures
+  /// The further properties that were checked; see check_case(). What fails of them is among the
+  /// failures of `gradients`.
+  std::vector<std::string> properties;
 
   bool ok() const noexcept { return gradients.ok(); }
 };
 
-/// check_gradients() of a case, and two more properties of backward, whose violation is added to
-/// the failures: on another graph, where the op is applied twice to the same inputs, the gradients
-/// of the inputs are the sum of both (so backward adds where it must); and running twice, in
-/// another workspace as well, gives the same bits. `kernels` null: default_kernels().
+/// check_gradients() of a case, with float32 held to the op's BackwardAccuracy, and further
+/// properties of the op's functions:
+///
+/// - "accumulation": on another graph, where the op is applied twice to the same inputs, their
+///   gradients are the sum of both (so backward adds where it must);
+/// - "determinism": running twice, in another workspace as well, gives the same bits;
+/// - "strides": so do other leading dimensions and alignments; no padding is read into a result or
+///   written, and inputs keep their values;
+/// - "aliasing": so does the output in the memory of input 0, and the gradient of input 0 in that
+///   of dY, of an op whose traits declare it;
+/// - "threads": so do two threads, at sizes of several blocks of rows.
+///
+/// `kernels` null: default_kernels().
 CHAINRULE_API CaseReport check_case(const OpCase& op_case, const CaseSize& size, DType dtype,
                                     const KernelTable* kernels = nullptr, std::uint64_t seed = 1);
 

@@ -35,12 +35,17 @@ struct GradientCheckOptions {
   /// Values that may sit at a kink; elsewhere a kink is a failure. Ignored while `accept_kinks`.
   std::vector<Value> kinks{};
   bool accept_kinks = true;
+  /// Names of values whose unresolved elements are no failure; they are counted as waived. A value
+  /// of which nothing at all is resolved stays a failure.
+  std::vector<std::string> waive_unresolved{};
 
   /// First step, relative to max(|x|, mean |x| of the tensor).
-  double first_step = 1.0 / 32;
+  double first_step = 0.2;
   double relative_tolerance = 1e-9;
   /// Tolerance in multiples of the numeric gradient's own error bar.
   double error_bars = 10;
+  /// Rounding errors of an output, in multiples of eps |y|.
+  double roundings = 8;
   /// Tolerance of float32 in multiples of n u S; see check_gradients().
   double float32_factor = 4;
   /// S is at least this: the terms that backward adds up may be larger than their sum.
@@ -49,48 +54,72 @@ struct GradientCheckOptions {
   /// of the tensor.
   double resolution = 1e-4;
 
-  /// Tensors of up to so many elements are checked element by element; of larger ones `samples`
-  /// elements drawn at random and `directions` random directions.
+  /// Where outputs x elements are no more than this, the whole Jacobian is compared, entry by
+  /// entry, with as many backward passes as there are outputs.
+  Index max_jacobian = 4096;
+  /// Otherwise tensors of up to so many elements are checked element by element; of larger ones
+  /// `samples` elements drawn at random and `directions` random directions.
   Index max_elements = 256;
   Index samples = 48;
   Index directions = 6;
   std::uint64_t seed = 1;
-  /// Elements that failed to list for each value, the worst first.
+  /// Comparisons that failed to list for each value, the worst first.
   Index max_failures = 10;
   /// Null: default_kernels().
   const KernelTable* kernels = nullptr;
 };
 
-/// One comparison: of an element, or along a random direction.
+/// Why a comparison is unresolved.
+enum class Reason : std::uint8_t {
+  kNone,       ///< it is not
+  kDomain,     ///< no step stays where the outputs are finite
+  kDiverges,   ///< estimates from different steps do not agree: a jump, an infinite slope, noise
+  kSaturated,  ///< the outputs do not move, but only because of their rounding
+  kRounding,   ///< the rounding of the outputs hides the gradient
+  kKink,       ///< a kink where none was declared
+};
+
+/// "saturated: no step moves the outputs" and so on; empty for kNone.
+CHAINRULE_API std::string_view to_string(Reason reason) noexcept;
+
+/// One comparison: of an element, of an entry of the Jacobian, or along a random direction.
 struct ElementCheck {
   Verdict verdict = Verdict::kAgree;
-  Index row = -1;  ///< -1 along a random direction
+  Index row = -1;  ///< of the element; -1 along a random direction
   Index column = -1;
+  Index output = -1;      ///< of a Jacobian's entry: which output, row-major; else -1
   double analytic = 0;    ///< what backward gave
-  double numeric = 0;     ///< what differences gave
+  double numeric = 0;     ///< what differences gave; of float32, what float64 gave if that agrees
   double error = 0;       ///< |analytic - numeric|; infinite when either is not finite
   double tolerance = 0;   ///< the largest error that counts as agreement
-  double error_bar = 0;   ///< estimated error of `numeric`
-  double step = 0;        ///< the step that `numeric` came from
+  double error_bar = 0;   ///< estimated error of the differences
+  double step = 0;        ///< the smallest step that they came from
   double left_slope = 0;  ///< one-sided slopes, for a kink
   double right_slope = 0;
+  Reason reason = Reason::kNone;  ///< why it is unresolved
 };
 
 /// The gradient of one parameter or input.
 struct ValueCheck {
-  Value value;
+  Value value;  ///< empty for a function of one's own
   std::string name;
-  Shape shape;           ///< with the rows of the batch filled in
-  Index elements = 0;    ///< compared one by one
-  Index directions = 0;  ///< random directions compared
-  Index agree = 0;       ///< how many of both got which verdict
+  Shape shape;             ///< with the rows of the batch filled in
+  Index elements = 0;      ///< compared one by one
+  Index directions = 0;    ///< random directions compared
+  Index jacobian = 0;      ///< entries of the Jacobian compared
+  Index float32_only = 0;  ///< further elements compared between float32 and float64 alone
+  Index agree = 0;         ///< how many of all these got which verdict
   Index kinks = 0;
   Index unresolved = 0;
   Index disagree = 0;
+  Index waived = 0;                   ///< how many of the unresolved are no failure
   bool all_zero = false;              ///< every element that backward gave is exactly 0
-  Verdict verdict = Verdict::kAgree;  ///< the worst of them
+  Verdict verdict = Verdict::kAgree;  ///< the worst of them, the waived left out
   ElementCheck worst;  ///< of the worst verdict the one with the largest error / tolerance
   std::vector<ElementCheck> failures;  ///< at most GradientCheckOptions::max_failures
+
+  /// All of them.
+  Index comparisons() const noexcept { return elements + directions + jacobian + float32_only; }
 };
 
 struct CHAINRULE_API GradientReport {
@@ -103,7 +132,7 @@ struct CHAINRULE_API GradientReport {
   /// True when every comparison agrees (or is an accepted kink), there was at least one, and no
   /// gradient was zero everywhere without being declared so.
   bool ok() const noexcept { return failures.empty() && !values.empty(); }
-  /// Elements and directions compared.
+  /// Elements, directions and entries of Jacobians compared.
   Index comparisons() const noexcept;
   /// The worst verdict of all values; kUnresolved when there are none.
   Verdict verdict() const noexcept;
@@ -117,25 +146,36 @@ struct CHAINRULE_API GradientReport {
 /// Compares what backward computes with finite differences of forward.
 ///
 /// The objective is f = sum_i v_i y_i over all elements of `output`, with fixed random signed v_i,
-/// 1/2 <= |v_i| < 1, so that no wrong entry of the Jacobian can hide. Each element is
+/// 1/2 <= |v_i| < 1 (1 for a single output); and where they are few (`max_jacobian`), each y_i for
+/// itself, so that a small entry of the Jacobian cannot hide behind large ones. Each is
 /// differentiated in float64 by central differences with Ridders' extrapolation (Ridders 1982,
-/// "Accurate computation of F'(x) and F'(x)F''(x)", Adv. Eng. Software 4), from two starting steps
-/// that must agree (a step that jumps over a pole does not), smaller ones until they do. They agree
-/// with backward when
+/// "Accurate computation of F'(x) and F'(x)F''(x)", Adv. Eng. Software 4), from starting steps that
+/// must agree (a step that jumps over a pole does not), smaller ones until they do. It agrees with
+/// backward when
 ///
 ///   |analytic - numeric| <= error_bars * bar + noise + relative_tolerance * max(|a|, |n|),
 ///
-/// noise = 8 eps sum |v_i| max|y_i| / h over the y_i that moved; float32 adds float32_factor n u S
-/// with n the longest dimension of a value between, u = 2^-24 and S the tensor's largest
-/// sum_i |v_i dy_i/dx|. (Where a random direction meets a kink it is dropped and more elements are
-/// compared: of many kinks at once the one-sided slopes say nothing.)
+/// noise = roundings * eps sum |v_i| max|y_i| / h over the y_i that moved. At a kink, where the
+/// slopes from both sides differ, the gradient must lie between them. (Where a random direction
+/// meets a kink it is dropped and more elements are compared: of many kinks at once the one-sided
+/// slopes say nothing.)
+///
+/// The backward of float32 is compared, at every element, with that of float64 at the same rounded
+/// point, which in turn is compared with differences:
+///
+///   |g32 - g64| <= float32_factor n u S,   u = 2^-24,
+///
+/// n the longest dimension of a value between, S the tensor's largest sum_i |v_i dy_i/dx|, but not
+/// less than float32_terms. What exceeds this is compared with how far float64 gradients move when
+/// every input and parameter moves by a few u: a gradient that is that ill-conditioned, or at a
+/// kink within rounding, is not float32's fault.
 ///
 /// `feed` may be float32 or float64; values are rounded to `options.dtype` first. `output` may be a
 /// loss or any other value. Nothing is printed; whatever is wrong stands in the report: a check
 /// that compared nothing, gradients that are zero without being declared so, outputs that are not
 /// finite and gradients that differ when computed twice are failures too. Throws ArgumentError for
-/// a value that is no parameter or real input or does not influence the output, and whatever
-/// compile() and run throw.
+/// a value that is no parameter or real input or does not influence the output, for a waiver that
+/// names no value checked, and whatever compile() and run throw.
 CHAINRULE_API GradientReport check_gradients(const Graph& graph, Value output, const Feed& feed,
                                              const GradientCheckOptions& options = {});
 

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compare.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace chainrule::internal {
+namespace {
+
+constexpr std::uint64_t kWeightStream = 1;
+constexpr std::uint64_t kSampleStream = 2;
+constexpr std::uint64_t kDirectionStream = 3;
+
+double mean_magnitude(ConstTensorView x) {
+  double sum = 0;
+  for (Index i = 0; i < x.rows; ++i) {
+    for (Index j = 0; j < x.columns; ++j) sum += std::abs(element(x, i, j));
+  }
+  const double mean = sum / static_cast<double>(std::max<Index>(1, x.rows * x.columns));
+  return mean > 0 ? mean : 1;
+}
+
+double largest_magnitude(ConstTensorView x) {
+  double largest = 0;
+  for (Index i = 0; i < x.rows; ++i) {
+    for (Index j = 0; j < x.columns; ++j) {
+      const double size = std::abs(element(x, i, j));
+      if (std::isfinite(size)) largest = std::max(largest, size);
+    }
+  }
+  return largest;
+}
+
+bool is_zero(ConstTensorView x) {
+  for (Index i = 0; i < x.rows; ++i) {
+    for (Index j = 0; j < x.columns; ++j) {
+      if (!(element(x, i, j) == 0)) return false;
+    }
+  }
+  return true;
+}
+
+// The gradients of one variable: of the weighted sum, and of each output where the whole Jacobian
+// is compared.
+struct Gradients {
+  Tensor sum;
+  Tensor sum32;  // of float32, else empty
+  std::vector<Tensor> each;
+
+  double largest_of_each() const {
+    double largest = 0;
+    for (const Tensor& gradient : each) {
+      largest = std::max(largest, largest_magnitude(gradient.view()));
+    }
+    return largest;
+  }
+};
+
+std::vector<Gradients> compute_gradients(Subject& subject, const std::vector<double>& weights,
+                                         const CompareSettings& settings) {
+  const std::size_t variables = subject.variables().size();
+  std::vector<Gradients> result(variables);
+  std::vector<Tensor> sums = subject.gradients(weights, DType::kFloat64);
+  std::vector<bool> wanted(variables);
+  for (std::size_t k = 0; k < variables; ++k) {
+    const auto entries = static_cast<Index>(weights.size()) * sums[k].rows() * sums[k].columns();
+    wanted[k] = weights.size() > 1 && entries <= settings.max_jacobian;
+    result[k].sum = std::move(sums[k]);
+  }
+  if (settings.dtype == DType::kFloat32) {
+    std::vector<Tensor> singles = subject.gradients(weights, DType::kFloat32);
+    for (std::size_t k = 0; k < variables; ++k) result[k].sum32 = std::move(singles[k]);
+  }
+  if (std::none_of(wanted.begin(), wanted.end(), [](bool any) { return any; })) return result;
+  std::vector<double> unit(weights.size());
+  for (double& one : unit) {
+    one = 1;
+    std::vector<Tensor> of_one = subject.gradients(unit, DType::kFloat64);
+    for (std::size_t k = 0; k < variables; ++k) {
+      if (wanted[k]) result[k].each.push_back(std::move(of_one[k]));
+    }
+    one = 0;
+  }
+  return result;
+}
+
+// What was compared of one variable.
+struct Comparisons {
+  std::vector<Comparison> elements;
+  std::vector<Comparison> directions;
+  std::vector<Comparison> jacobian;
+  std::vector<bool> has_element;
+};
+
+// Differentiates along the elements of one variable and along random directions.
+class Differencer {
+ public:
+  Differencer(Subject& subject, std::size_t variable, const std::vector<double>& weights,
+              const Gradients& gradients, const CompareSettings& settings)
+      : subject_(subject),
+        variable_(variable),
+        weights_(weights),
+        gradients_(gradients),
+        settings_(settings),
+        mean_(mean_magnitude(subject.point(variable))),
+        largest_sum_(largest_magnitude(gradients.sum.view())),
+        largest_each_(gradients.largest_of_each()) {
+    const ConstTensorView x = subject.point(variable);
+    result_.has_element.resize(static_cast<std::size_t>(x.rows * x.columns));
+  }
+
+  Comparisons run() && {
+    const std::size_t count = result_.has_element.size();
+    std::vector<std::uint32_t> order(count);
+    std::iota(order.begin(), order.end(), 0U);
+    const Index most = weights_.size() * count <= static_cast<std::size_t>(settings_.max_jacobian)
+                           ? static_cast<Index>(count)
+                           : settings_.max_elements;
+    if (static_cast<Index>(count) <= most) {
+      compare_elements(order);
+      return std::move(result_);
+    }
+    random_permutation({.seed = settings_.seed, .stream = kSampleStream}, order);
+    const std::span<const std::uint32_t> all(order);
+    const auto samples = static_cast<std::size_t>(
+        std::clamp<Index>(settings_.samples, 0, static_cast<Index>(count)));
+    compare_elements(all.first(samples));
+    for (Index d = 0; d < settings_.directions; ++d) {
+      Comparison comparison = along_direction(d);
+      if (comparison.numeric.kink) {
+        const auto more = static_cast<std::size_t>(std::max<Index>(most, 0));
+        if (more > samples) compare_elements(all.subspan(samples, more - samples));
+        break;
+      }
+      result_.directions.push_back(comparison);
+    }
+    return std::move(result_);
+  }
+
+ private:
+  void compare_elements(std::span<const std::uint32_t> elements) {
+    const ConstTensorView x = subject_.point(variable_);
+    for (const Index k : elements) {
+      result_.has_element[static_cast<std::size_t>(k)] = true;
+      const Index row = k / x.columns, column = k % x.columns;
+      const double size = std::abs(element(x, row, column));
+      Line line(
+          [&](double t, std::span<double> y) {
+            return subject_.move_element(variable_, row, column, t, y);
+          },
+          weights_, subject_.outputs(), settings_.first_step * std::max(size, mean_),
+          std::ldexp(size, -46), !gradients_.each.empty());
+      Comparison& sum = result_.elements.emplace_back();
+      sum.row = row;
+      sum.column = column;
+      sum.analytic = element(gradients_.sum.view(), row, column);
+      sum.has_float32 = settings_.dtype == DType::kFloat32;
+      if (sum.has_float32) sum.float32 = element(gradients_.sum32.view(), row, column);
+      differentiate(line, 0, sum);
+      for (std::size_t i = 0; i < gradients_.each.size(); ++i) {
+        Comparison& entry = result_.jacobian.emplace_back();
+        entry.row = row;
+        entry.column = column;
+        entry.output = static_cast<Index>(i);
+        entry.analytic = element(gradients_.each[i].view(), row, column);
+        differentiate(line, 1 + i, entry);
+      }
+      subject_.restore();
+    }
+  }
+
+  void differentiate(Line& line, std::size_t channel, Comparison& comparison) const {
+    comparison.numeric = internal::differentiate(line, channel);
+    const NumericDerivative& numeric = comparison.numeric;
+    if (numeric.moved || !numeric.resolved || comparison.analytic != 0) return;
+    const double largest = channel == 0 ? largest_sum_ : largest_each_;
+    const double hidden = settings_.tolerances.roundings * numeric.hidden;
+    comparison.saturated =
+        hidden > settings_.tolerances.resolution * largest && is_saturated(line, channel);
+  }
+
+  Comparison along_direction(Index number) {
+    const RandomKey key = derive({.seed = settings_.seed, .stream = kDirectionStream},
+                                 static_cast<std::uint64_t>(number));
+    const ConstTensorView gradient = gradients_.sum.view();
+    const std::vector<double> direction = random_signs(key, result_.has_element.size());
+    long double analytic = 0;
+    for (Index i = 0, k = 0; i < gradient.rows; ++i) {
+      for (Index j = 0; j < gradient.columns; ++j, ++k) {
+        analytic += static_cast<long double>(direction[static_cast<std::size_t>(k)]) *
+                    element(gradient, i, j);
+      }
+    }
+    const Subject::Move move{variable_, direction};
+    Line line(
+        [&](double t, std::span<double> y) {
+          subject_.move({&move, 1}, t, y);
+          return t;
+        },
+        weights_, subject_.outputs(), settings_.first_step * mean_,
+        std::ldexp(largest_magnitude(subject_.point(variable_)), -44));
+    Comparison comparison;
+    comparison.analytic = static_cast<double>(analytic);
+    comparison.numeric = internal::differentiate(line);
+    subject_.restore();
+    return comparison;
+  }
+
+  Subject& subject_;
+  std::size_t variable_;
+  const std::vector<double>& weights_;
+  const Gradients& gradients_;
+  const CompareSettings& settings_;
+  double mean_;  // magnitude of the elements
+  double largest_sum_;
+  double largest_each_;
+  Comparisons result_;
+};
+
+// Turns the comparisons of one variable into verdicts.
+class VariableCheck {
+ public:
+  VariableCheck(Subject& subject, std::size_t variable, const std::vector<double>& weights,
+                const CompareSettings& settings)
+      : subject_(subject),
+        variable_(variable),
+        weights_(weights),
+        settings_(settings),
+        expected_(settings.expected[variable]) {}
+
+  ValueCheck run(const Gradients& gradients) && {
+    const Subject::Variable& about = subject_.variables()[variable_];
+    result_.value = about.value;
+    result_.name = about.name;
+    result_.shape = about.shape;
+    Comparisons all = Differencer(subject_, variable_, weights_, gradients, settings_).run();
+    result_.elements = static_cast<Index>(all.elements.size());
+    result_.directions = static_cast<Index>(all.directions.size());
+    result_.jacobian = static_cast<Index>(all.jacobian.size());
+    result_.all_zero = is_zero(gradients.sum.view()) && gradients.largest_of_each() == 0;
+    if (gradients.sum32.data() != nullptr) {
+      result_.all_zero = result_.all_zero && is_zero(gradients.sum32.view());
+      add_float32_only(all, gradients);
+    }
+    const Scale sum = scale(largest_magnitude(gradients.sum.view()), all.elements);
+    const Scale each = scale(gradients.largest_of_each(), all.jacobian);
+    for (Comparison& comparison : all.elements) count(judge_twice(comparison, sum));
+    for (const Comparison& comparison : all.directions) count(judge(comparison, sum));
+    for (const Comparison& comparison : all.jacobian) count(judge(comparison, each));
+    for (Comparison& comparison : float32_only_) count(judge_twice(comparison, sum));
+    return std::move(result_);
+  }
+
+ private:
+  Scale scale(double gradient, const std::vector<Comparison>& comparisons) const {
+    Scale scale{.gradient = gradient,
+                .zero = expected_.zero,
+                .kinks = expected_.kinks,
+                .value = subject_.variables()[variable_].value};
+    for (const Comparison& comparison : comparisons) {
+      scale.terms = std::max(scale.terms, comparison.numeric.terms);
+    }
+    return scale;
+  }
+
+  // What was not compared with differences takes S and n of the largest that were.
+  void add_float32_only(const Comparisons& all, const Gradients& gradients) {
+    Comparison largest;
+    for (const Comparison& comparison : all.elements) {
+      const NumericDerivative& numeric = comparison.numeric;
+      largest.numeric.terms = std::max(largest.numeric.terms, numeric.terms);
+      largest.numeric.reached = std::max(largest.numeric.reached, numeric.reached);
+    }
+    const ConstTensorView gradient = gradients.sum.view();
+    for (Index k = 0; k < gradient.rows * gradient.columns; ++k) {
+      if (all.has_element[static_cast<std::size_t>(k)]) continue;
+      Comparison& comparison = float32_only_.emplace_back(largest);
+      comparison.row = k / gradient.columns;
+      comparison.column = k % gradient.columns;
+      comparison.analytic = element(gradient, comparison.row, comparison.column);
+      comparison.has_float32 = true;
+      comparison.float32 = element(gradients.sum32.view(), comparison.row, comparison.column);
+    }
+    result_.float32_only = static_cast<Index>(float32_only_.size());
+  }
+
+  ElementCheck judge(const Comparison& comparison, const Scale& scale) const {
+    const bool differences = comparison.numeric.step > 0 || !comparison.has_float32;
+    return (differences ? internal::judge : judge_float32)(comparison, scale, settings_.tolerances);
+  }
+
+  // Looks at how ill-conditioned a float32 gradient is before it calls it wrong.
+  ElementCheck judge_twice(Comparison& comparison, const Scale& scale) {
+    const ElementCheck check = judge(comparison, scale);
+    if (check.verdict != Verdict::kDisagree || !comparison.has_float32) return check;
+    if (settings_.tolerances.float32.contract) return check;
+    if (spread_.data() == nullptr) {
+      spread_ = std::move(subject_.float32_spread(weights_)[variable_]);
+    }
+    comparison.float32_spread = element(spread_.view(), comparison.row, comparison.column);
+    return judge(comparison, scale);
+  }
+
+  void count(const ElementCheck& check) {
+    tally(result_, check, expected_.waived, settings_.max_failures);
+  }
+
+  Subject& subject_;
+  std::size_t variable_;
+  const std::vector<double>& weights_;
+  const CompareSettings& settings_;
+  const CompareSettings::Expectation& expected_;
+  ValueCheck result_;
+  std::vector<Comparison> float32_only_;
+  Tensor spread_;
+};
+
+std::string place_of(const ElementCheck& check) {
+  if (check.row < 0) return "along a random direction";
+  if (check.output < 0) return fmt::format("at ({}, {})", check.row, check.column);
+  return fmt::format("of output {} at ({}, {})", check.output, check.row, check.column);
+}
+
+std::string failure_of(const ValueCheck& check, const CompareSettings::Expectation& expected,
+                       const std::string& given) {
+  const std::string what = fmt::format("gradient of {} {}", check.name, to_string(check.shape));
+  const Index count = check.comparisons();
+  if (count == 0) return what + ": nothing was compared";
+  if (check.verdict >= Verdict::kUnresolved) {
+    const ElementCheck& worst = check.worst;
+    const std::string why =
+        worst.reason == Reason::kNone ? "" : fmt::format(" ({})", to_string(worst.reason));
+    return fmt::format(
+        "{}: {} of {} {}; worst {}{}: {} {:.12g}, expected {:.12g}, error {:.3g}, tolerance "
+        "{:.3g}, step {:.3g}",
+        what, check.verdict == Verdict::kDisagree ? check.disagree : check.unresolved, count,
+        to_string(check.verdict), place_of(worst), why, given, worst.analytic, worst.numeric,
+        worst.error, worst.tolerance, worst.step);
+  }
+  if (check.waived == count) return what + ": is unresolved everywhere, which no waiver covers";
+  if (check.all_zero && !expected.zero) {
+    return what + ": is zero everywhere, which was not declared";
+  }
+  return {};
+}
+
+}  // namespace
+
+double random_signed(RandomKey key, Index index) {
+  const double u = random_uniform(key, static_cast<std::uint64_t>(index));
+  return u < 0.5 ? u - 1 : u;  // [-1, -1/2) or [1/2, 1)
+}
+
+std::vector<double> random_signs(RandomKey key, std::size_t count) {
+  std::vector<double> result(count);
+  for (std::size_t k = 0; k < count; ++k) result[k] = random_signed(key, static_cast<Index>(k));
+  return result;
+}
+
+std::vector<double> output_weights(std::size_t count, DType dtype, std::uint64_t seed) {
+  if (count == 1) return {1};
+  std::vector<double> weights = random_signs({.seed = seed, .stream = kWeightStream}, count);
+  if (dtype == DType::kFloat64) return weights;
+  for (double& weight : weights) weight = static_cast<double>(static_cast<float>(weight));
+  return weights;
+}
+
+void compare_gradients(Subject& subject, const CompareSettings& settings, GradientReport& report) {
+  const std::vector<double> weights =
+      output_weights(subject.outputs().size(), settings.dtype, settings.seed);
+  const std::vector<Gradients> gradients = compute_gradients(subject, weights, settings);
+  for (std::size_t k = 0; k < gradients.size(); ++k) {
+    report.values.push_back(VariableCheck(subject, k, weights, settings).run(gradients[k]));
+    std::string failure = failure_of(report.values.back(), settings.expected[k], settings.given);
+    if (!failure.empty()) report.failures.push_back(std::move(failure));
+  }
+}
+
+}  // namespace chainrule::internal

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "chainrule/core/dtype.hpp"
+
+namespace chainrule::internal {
+
+/// Writes y(x0 + t d) for the direction d being differentiated along, and returns the t of the
+/// point it took: x0 + t d is rounded, and who knows by how much says so.
+using LineFunction = std::function<double(double t, std::span<double> y)>;
+
+/// What the points at a distance h on both sides of the middle tell of one channel.
+struct Difference {
+  bool finite = false;  ///< y is, on both sides, and neither point is the middle
+  Index moved = 0;      ///< outputs that differ between the three points
+  double step = 0;      ///< h, as it was after rounding
+  double slope = 0;     ///< of the chord between both points
+  double left = 0;      ///< of the chords to the middle
+  double right = 0;
+  double terms = 0;  ///< sum_i |v_i dy_i/dt|
+  double size = 0;   ///< sum_i |v_i| max|y_i| over the outputs that moved ...
+  double still = 0;  ///< ... and over those that did not
+};
+
+/// A function on a line through a point, looked at from ever smaller distances h, h / 2, h / 4, ...
+/// on both sides ("rows"). Points are computed once, when they are first asked for, and serve all
+/// channels: channel 0 is sum_i v_i y_i, channel 1 + i is y_i (when `each`).
+class Line {
+ public:
+  /// `y0` is y at t = 0; steps below `smallest_step` drown in the rounding of x0. Both spans must
+  /// outlive the line.
+  Line(LineFunction function, std::span<const double> weights, std::span<const double> y0,
+       double first_step, double smallest_step, bool each = false);
+
+  /// The distance of row k, before rounding; k < 0 is farther away than the first step.
+  double step(int row) const;
+  /// The row of the smallest step.
+  int last_row() const { return last_row_; }
+  /// What row k tells of a channel.
+  const Difference& at(int row, std::size_t channel = 0);
+  /// The same at any distance, not remembered.
+  Difference look(double step, std::size_t channel);
+
+ private:
+  void sample(double step, std::span<Difference> channels);
+  Difference moved_output(std::size_t i, double up, double down) const;
+
+  LineFunction function_;
+  std::span<const double> weights_;
+  std::span<const double> y0_;
+  double first_step_;
+  int last_row_;
+  std::size_t channels_;
+  double still_ = 0;  // sum_i |v_i y_i| at t = 0
+  std::map<int, std::vector<Difference>> rows_;
+  std::vector<double> above_;
+  std::vector<double> below_;
+};
+
+}  // namespace chainrule::internal
