@@ -7,7 +7,9 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <optional>
 
+#include "chainrule/check/hints.hpp"
 #include "chainrule/core/error.hpp"
 #include "gradient_probe.hpp"
 
@@ -239,6 +241,7 @@ ValueCheck check_value(GradientProbe& probe, Value value, const Tensor& gradient
   scale.zero = contains(options.zero_gradients, value);
   scale.kinks = options.accept_kinks || contains(options.kinks, value);
   result.all_zero = scale.gradient == 0;
+  std::vector<ElementCheck> checks;
   for (const Comparison& comparison : comparisons) {
     const NumericDerivative& numeric = comparison.numeric;
     ElementCheck check{.row = comparison.row,
@@ -256,6 +259,11 @@ ValueCheck check_value(GradientProbe& probe, Value value, const Tensor& gradient
     }
     result.all_zero = result.all_zero && std::isfinite(check.analytic);
     add(result, check, options.max_failures);
+    checks.push_back(check);
+  }
+  const GradientLayout layout{gradient.rows(), gradient.columns(), rows};
+  if (const std::optional<GradientHint> hint = gradient_hint(checks, layout)) {
+    result.hint = hint->text;
   }
   return result;
 }

@@ -91,6 +91,7 @@ struct ValueCheck {
   Verdict verdict = Verdict::kAgree;  ///< the worst of them
   ElementCheck worst;  ///< of the worst verdict the one with the largest error / tolerance
   std::vector<ElementCheck> failures;  ///< at most GradientCheckOptions::max_failures
+  std::string hint;  ///< what gradient_hint() makes of a gradient that disagrees; may be empty
 };
 
 struct CHAINRULE_API GradientReport {
