@@ -190,7 +190,9 @@ Command add_gradcheck(CLI::App& app) {
                   "float32, float64 or both (default: both; of a model float64)");
   sub->add_option("--arch", options->arch,
                   "Kernels to check (default: the best that this CPU runs, see `chainrule info`)");
-  sub->add_option("--seed", options->seed, "Of all random numbers")->capture_default_str();
+  sub->add_option("--seed", options->seed, "Of all random numbers")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   for (const auto& [name, path, help] :
        {std::tuple("--json", &options->json, "JSON file to write, with every check"),
         std::tuple("--junit", &options->junit, "JUnit XML file to write, for CI systems"),

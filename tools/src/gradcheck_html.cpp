@@ -37,7 +37,7 @@ pre { background: var(--band); border-left: 3px solid var(--bad); padding: .6rem
 std::string heading(bool of_model) {
   return fmt::format(
       "<thead><tr><th>{}</th><th>dtype</th><th>{}</th><th class=\"n\">elements</th>"
-      "<th class=\"n\">|analytic &minus; numeric|</th><th class=\"n\">error bar</th>"
+      "<th class=\"n\">|analytic - numeric|</th><th class=\"n\">error bar</th>"
       "<th class=\"n\">tolerated</th><th>share of it</th><th>verdict</th></tr></thead>\n",
       of_model ? "tensor" : "op, case", of_model ? "shape" : "gradient of");
 }
@@ -104,9 +104,10 @@ std::string failures(const GradcheckRun& run) {
   std::string text = "<h2>What is wrong</h2>\n";
   for (const GradcheckRecord& record : run.records) {
     if (record.report.ok()) continue;
-    text += fmt::format("<details open><summary>{}, {}, {}</summary>\n<pre>{}</pre></details>\n",
-                        escape_markup(record.name), escape_markup(record.shape),
-                        to_string(record.report.dtype), escape_markup(failure_text(record.report)));
+    text +=
+        fmt::format("<details open=\"\"><summary>{}, {}, {}</summary>\n<pre>{}</pre></details>\n",
+                    escape_markup(record.name), escape_markup(record.shape),
+                    to_string(record.report.dtype), escape_markup(failure_text(record.report)));
   }
   return text;
 }
@@ -135,8 +136,8 @@ std::string summary(const GradcheckRun& run) {
 
 std::string gradcheck_html(const GradcheckRun& run) {
   std::string text = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width\">\n<title>chainrule gradcheck: "
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
+      "<meta name=\"viewport\" content=\"width=device-width\"/>\n<title>chainrule gradcheck: "
       "{}</title>\n"
       "<style>{}</style>\n</head>\n<body>\n<h1>chainrule gradcheck</h1>\n",
       run.failed() == 0 ? "all agree" : fmt::format("{} failed", run.failed()), kStyle);
@@ -158,7 +159,7 @@ std::string gradcheck_html(const GradcheckRun& run) {
       text += fmt::format(
           "<details{}><summary>{}, {}: {}</summary>\n<div class=\"scroll\"><table>\n{}"
           "<tbody>\n{}</tbody></table></div></details>\n",
-          all_ok(group) ? "" : " open", escape_markup(group.front().subject),
+          all_ok(group) ? "" : " open=\"\"", escape_markup(group.front().subject),
           to_string(group.front().report.dtype), escape_markup(verdict_text(group)), heading(false),
           check_rows(group));
     }

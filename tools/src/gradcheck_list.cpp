@@ -9,6 +9,14 @@
 namespace chainrule::tools {
 namespace {
 
+constexpr const char* kWhatIsChecked =
+    R"(In each of them:
+  each gradient against extrapolated finite differences of forward in float64, element by element;
+    of large tensors at random elements and along random directions
+  an op that is used twice adds up its gradients
+  running again, in another workspace as well, gives the same bits
+)";
+
 // What the case is differentiated by: leaves that a gradient can reach, in the graph's order.
 std::vector<Value> differentiated(CaseInstance& instance) {
   Graph& graph = instance.graph();
@@ -62,14 +70,10 @@ std::string list_of_checks(const std::vector<std::string>& ops) {
   }
   const CaseSize& typical = case_sizes().front();
   std::string text = fmt::format(
-      "{} ops in {} cases; each in float32 and float64, in {} shape classes (rows of the batch and "
-      "columns):\n  {}\nIn every one of them:\n"
-      "  each gradient against extrapolated differences of forward in float64, element by element "
-      "(of large\n  tensors a sample, and along random directions); gradients add up when the op "
-      "is "
-      "used twice; running\n  twice gives the same bits.\n"
-      "Output and differentiated values at the size '{}':\n",
-      ops.size(), cases.size(), case_sizes().size(), sizes, typical.name);
+      "{} op{} in {} cases, in float32 and float64, in {} shape classes (rows of the batch, "
+      "columns):\n  {}\n{}Output and differentiated values at the size '{}':\n",
+      ops.size(), ops.size() == 1 ? "" : "s", cases.size(), case_sizes().size(), sizes,
+      kWhatIsChecked, typical.name);
   for (const OpCase* op_case : cases) text += case_line(*op_case, typical, width);
   return text;
 }
