@@ -14,8 +14,6 @@ if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
   find_program(CHAINRULE_CCACHE ccache)
   mark_as_advanced(CHAINRULE_CCACHE)
   if(CHAINRULE_CCACHE)
-    # What ccache asks for where headers are precompiled.
-    set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
-                                    CCACHE_SLOPPINESS=pch_defines,time_macros ${CHAINRULE_CCACHE})
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CHAINRULE_CCACHE})
   endif()
 endif()

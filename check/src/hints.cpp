@@ -22,9 +22,9 @@ constexpr double kSameFactor = 1e-3;
 bool significant(const ElementCheck& e) { return std::abs(e.numeric) > 2 * e.tolerance; }
 
 // The elements that say something, with a way to their neighbours.
-class Comparison {
+class ComparedElements {
  public:
-  Comparison(std::span<const ElementCheck> elements, const GradientLayout& layout)
+  ComparedElements(std::span<const ElementCheck> elements, const GradientLayout& layout)
       : layout_(layout) {
     for (const ElementCheck& e : elements) {
       const bool says = e.verdict == Verdict::kAgree || e.verdict == Verdict::kDisagree;
@@ -142,7 +142,7 @@ Hint mean_hint(double factor, const GradientLayout& layout) {
   return std::nullopt;
 }
 
-Hint find_not_finite(const Comparison& c) {
+Hint find_not_finite(const ComparedElements& c) {
   const auto count = std::count_if(c.wrong().begin(), c.wrong().end(), [](const ElementCheck& e) {
     return !std::isfinite(e.analytic);
   });
@@ -152,7 +152,7 @@ Hint find_not_finite(const Comparison& c) {
                           c.elements().size()));
 }
 
-Hint find_zero_everywhere(const Comparison& c) {
+Hint find_zero_everywhere(const ComparedElements& c) {
   const bool zero = std::all_of(c.elements().begin(), c.elements().end(),
                                 [](const ElementCheck& e) { return e.analytic == 0; });
   if (!zero) return std::nullopt;
@@ -160,7 +160,7 @@ Hint find_zero_everywhere(const Comparison& c) {
               "backward gives zero everywhere: is this gradient written at all?", 0);
 }
 
-Hint find_factor(const Comparison& c) {
+Hint find_factor(const ComparedElements& c) {
   const std::optional<Factor> factor = common_factor(c.elements());
   if (!factor || !believable(*factor, c.layout())) return std::nullopt;
   if (Hint mean = mean_hint(factor->value, c.layout())) return mean;
@@ -172,7 +172,7 @@ Hint find_factor(const Comparison& c) {
 // Whether analytic(i, j) = numeric(source(i, j)) wherever both are known, which must be often
 // enough; sources outside the gradient explain anything.
 template <class Source>
-bool comes_from(const Comparison& c, Source&& source) {
+bool comes_from(const ComparedElements& c, Source&& source) {
   std::size_t known = 0, support = 0;
   for (const ElementCheck& e : c.elements()) {
     const auto [row, column, inside] = source(e.row, e.column);
@@ -192,7 +192,7 @@ struct Place {
   bool inside;
 };
 
-Hint find_transpose(const Comparison& c) {
+Hint find_transpose(const ComparedElements& c) {
   const Index rows = c.layout().rows, columns = c.layout().columns;
   if (rows < 2 || columns < 2) return std::nullopt;
   // The elements of the transpose [columns, rows], read in row-major order.
@@ -204,7 +204,7 @@ Hint find_transpose(const Comparison& c) {
   return hint(Pattern::kTranspose, "backward gives the transpose");
 }
 
-Hint find_shift(const Comparison& c) {
+Hint find_shift(const ComparedElements& c) {
   const Index rows = c.layout().rows, columns = c.layout().columns;
   for (const Index shift : {Index{-1}, Index{1}}) {
     const char* const which = shift < 0 ? "before" : "after";
@@ -230,7 +230,7 @@ Hint find_shift(const Comparison& c) {
 }
 
 // ": 2 x too large there", or nothing.
-std::string local_phrase(const Comparison& c) {
+std::string local_phrase(const ComparedElements& c) {
   const bool zero = std::all_of(c.wrong().begin(), c.wrong().end(),
                                 [](const ElementCheck& e) { return e.analytic == 0; });
   if (zero) return ", where backward gives zero";
@@ -239,7 +239,7 @@ std::string local_phrase(const Comparison& c) {
   return ", where backward " + factor_phrase(factor->value);
 }
 
-Hint find_element(const Comparison& c) {
+Hint find_element(const ComparedElements& c) {
   if (c.wrong().size() != 1 || c.elements().size() < 2) return std::nullopt;
   const ElementCheck& e = c.wrong().front();
   const bool last = e.row + 1 == c.layout().rows && e.column + 1 == c.layout().columns;
@@ -249,7 +249,7 @@ Hint find_element(const Comparison& c) {
 }
 
 // One line (row or column), or all from one in the second half on, are wrong, the others right.
-Hint find_lines(const Comparison& c, Pattern pattern, const char* name, Index count,
+Hint find_lines(const ComparedElements& c, Pattern pattern, const char* name, Index count,
                 Index ElementCheck::*line) {
   Index first = count, last = -1;
   for (const ElementCheck& e : c.wrong()) {
@@ -275,15 +275,15 @@ Hint find_lines(const Comparison& c, Pattern pattern, const char* name, Index co
   return hint(pattern, where + local_phrase(c) + why, 1, first);
 }
 
-Hint find_row(const Comparison& c) {
+Hint find_row(const ComparedElements& c) {
   return find_lines(c, Pattern::kRow, "row", c.layout().rows, &ElementCheck::row);
 }
 
-Hint find_column(const Comparison& c) {
+Hint find_column(const ComparedElements& c) {
   return find_lines(c, Pattern::kColumn, "column", c.layout().columns, &ElementCheck::column);
 }
 
-Hint find_zeros(const Comparison& c) {
+Hint find_zeros(const ComparedElements& c) {
   const auto all = [&](auto&& holds) {
     return std::all_of(c.wrong().begin(), c.wrong().end(), holds);
   };
@@ -303,13 +303,13 @@ Hint find_zeros(const Comparison& c) {
 
 using Lines = std::unordered_map<Index, std::vector<ElementCheck>>;
 
-Lines by_line(const Comparison& c, Index ElementCheck::*line) {
+Lines by_line(const ComparedElements& c, Index ElementCheck::*line) {
   Lines lines;
   for (const ElementCheck& e : c.elements()) lines[e.*line].push_back(e);
   return lines;
 }
 
-bool has_factors(const Comparison& c, Index ElementCheck::*line) {
+bool has_factors(const ComparedElements& c, Index ElementCheck::*line) {
   const Lines lines = by_line(c, line);
   std::size_t supported = 0;
   for (const auto& [place, elements] : lines) {
@@ -332,14 +332,14 @@ bool has_constants(std::span<const ElementCheck> elements) {
   return low <= high;
 }
 
-bool has_constants(const Comparison& c, Index ElementCheck::*line) {
+bool has_constants(const ComparedElements& c, Index ElementCheck::*line) {
   const Lines lines = by_line(c, line);
   return lines.size() >= 2 && std::all_of(lines.begin(), lines.end(), [](const auto& entry) {
            return has_constants(entry.second);
          });
 }
 
-Hint find_line_factors(const Comparison& c) {
+Hint find_line_factors(const ComparedElements& c) {
   if (has_factors(c, &ElementCheck::row)) {
     return hint(Pattern::kRowFactors,
                 "each row is off by a factor of its own: a weight or sum of the row?");
@@ -351,7 +351,7 @@ Hint find_line_factors(const Comparison& c) {
   return std::nullopt;
 }
 
-Hint find_constants(const Comparison& c) {
+Hint find_constants(const ComparedElements& c) {
   if (c.elements().size() > 2 && has_constants(c.elements())) {
     const ElementCheck& e = c.wrong().front();
     const double added = e.analytic - e.numeric;
@@ -375,7 +375,7 @@ Hint find_constants(const Comparison& c) {
 
 std::optional<GradientHint> gradient_hint(std::span<const ElementCheck> elements,
                                           const GradientLayout& layout) {
-  const Comparison comparison(elements, layout);
+  const ComparedElements comparison(elements, layout);
   if (comparison.wrong().empty()) {
     if (!comparison.direction_disagrees() || comparison.elements().empty()) return std::nullopt;
     return hint(

@@ -7,8 +7,6 @@
 namespace chainrule {
 namespace {
 
-enum Input : int { kX, kWeights, kTotal };
-
 /// sums[j] = sum of w_i x(i, j) over the rows with w_i != 0.
 template <class T>
 void weighted_sums(MatrixView<const T> x, MatrixView<const T> weights, double* sums) {
@@ -21,6 +19,8 @@ void weighted_sums(MatrixView<const T> x, MatrixView<const T> weights, double* s
 
 template <bool kMean>
 struct BatchReduction {
+  enum Input : int { kX, kWeights, kTotal };
+
   static constexpr std::string_view kName = kMean ? "batch_mean" : "batch_sum";
   static constexpr OpTraits kTraits{
       .kind = OpKind::kBatchReduction,

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kMaxShownClasses = 30;
 
-struct Options {
+struct EvaluateOptions {
   std::string model;
   std::string data;
   DataColumns columns;
@@ -80,7 +80,7 @@ std::string as_text(const Evaluation& result, const Rows& rows, const Model& mod
   return text;
 }
 
-int evaluate_command(const Options& options) {
+int evaluate_command(const EvaluateOptions& options) {
   PredictorOptions predictor = options.compute.predictor();
   const Model model = load_model(options.model);
   const auto limit = options.compute.allow_threads();
@@ -96,7 +96,7 @@ int evaluate_command(const Options& options) {
 
 Command add_evaluate(CLI::App& app) {
   CLI::App* const sub = app.add_subcommand("evaluate", "Tests a model on data with known targets");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<EvaluateOptions>();
   sub->add_option("--model", options->model, "Model file")->required();
   sub->add_option("--data", options->data, "digits, fashion-mnist or a file")->required();
   sub->add_option("--target", options->columns.target,

@@ -17,7 +17,7 @@
 namespace chainrule::tools {
 namespace {
 
-struct Options {
+struct GradcheckOptions {
   std::vector<std::string> ops;
   std::string dtype;
   std::string arch;
@@ -32,7 +32,7 @@ struct Options {
 };
 
 // Of a model, by default, the dtype that sees the smallest errors.
-std::vector<DType> dtypes(const Options& options) {
+std::vector<DType> dtypes(const GradcheckOptions& options) {
   const bool of_model = !options.model.model.empty();
   if (options.dtype == "both" || (options.dtype.empty() && !of_model)) {
     return {DType::kFloat32, DType::kFloat64};
@@ -41,7 +41,7 @@ std::vector<DType> dtypes(const Options& options) {
   return {parse_option("--dtype", [&] { return parse_dtype(options.dtype); })};
 }
 
-const KernelTable& kernels(const Options& options) {
+const KernelTable& kernels(const GradcheckOptions& options) {
   if (options.arch.empty()) return default_kernels();
   return *parse_option("--arch", [&] { return &kernels_named(options.arch); });
 }
@@ -49,7 +49,7 @@ const KernelTable& kernels(const Options& options) {
 // The terminal's side of a run.
 class Terminal {
  public:
-  Terminal(const Options& options, std::size_t name_width)
+  Terminal(const GradcheckOptions& options, std::size_t name_width)
       : table_(!options.model.model.empty(), name_width, options.every_check),
         quiet_(options.summary) {}
 
@@ -79,7 +79,7 @@ class Terminal {
   bool quiet_;
 };
 
-void write_reports(const Options& options, const GradcheckRun& run) {
+void write_reports(const GradcheckOptions& options, const GradcheckRun& run) {
   if (!options.json.empty()) write_text(gradcheck_json(run), options.json);
   if (!options.junit.empty()) write_text(gradcheck_junit(run), options.junit);
   if (!options.html.empty()) write_text(gradcheck_html(run), options.html);
@@ -97,7 +97,7 @@ int finish(const GradcheckRun& run, const std::string& of_what) {
   return kExitOk;
 }
 
-int gradcheck(const Options& options) {
+int gradcheck(const GradcheckOptions& options) {
   const std::vector<std::string> ops = gradcheck_ops(options.ops);
   if (options.list) {
     std::cout << list_of_checks(ops);
@@ -156,7 +156,7 @@ void add_model_options(CLI::App& sub, ModelCheck& check, CLI::Option* op, CLI::O
       ->needs(data);
 }
 
-constexpr const char* kFooter =
+constexpr const char* kGradcheckHelp =
     R"(Every op, in every case and shape of the library's table, is differentiated by the op's own
 backward (a: analytic) and by extrapolated central differences in float64 (n: numeric). A line of
 the table shows the worst of its comparisons: |a - n|, the error bar of n, and what is tolerated.
@@ -167,7 +167,7 @@ Exit code 1 when one disagrees, 2 for misuse.
 
 )";
 
-constexpr const char* kExamples = R"(
+constexpr const char* kGradcheckExamples = R"(
 
 Examples:
   chainrule gradcheck
@@ -181,7 +181,7 @@ Examples:
 Command add_gradcheck(CLI::App& app) {
   CLI::App* const sub =
       app.add_subcommand("gradcheck", "Compares every gradient with finite differences");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<GradcheckOptions>();
   CLI::Option* const op = sub->add_option("--op", options->ops, "Only this op; may be repeated");
   CLI::Option* const list =
       sub->add_flag("--list", options->list, "What would be checked, and how; checks nothing");
@@ -202,7 +202,7 @@ Command add_gradcheck(CLI::App& app) {
   CLI::Option* const verbose =
       sub->add_flag("-v,--verbose", options->every_check, "A line for each gradient of each check");
   sub->add_flag("--summary", options->summary, "Only the last line")->excludes(verbose);
-  sub->footer(std::string(kFooter) + kDataHelp + kExamples);
+  sub->footer(std::string(kGradcheckHelp) + kDataHelp + kGradcheckExamples);
   return [options] { return gradcheck(*options); };
 }
 
