@@ -134,7 +134,7 @@ Hint mean_hint(double factor, const GradientLayout& layout) {
     if (std::abs(factor * length - 1) < kSameFactor) {
       return hint(Pattern::kExtraMean,
                   fmt::format("backward is 1/{0} x what it should be, and {0} is the length of "
-                              "{1}: is it divided twice?",
+                              "{1}: is it divided by that once too often?",
                               length, what),
                   factor);
     }

@@ -98,7 +98,7 @@ TEST(Hints, Means) {
   expect(scaled(4), Pattern::kMissingMean, "4 is the length of the columns");
   expect(scaled(20), Pattern::kMissingMean, "20 is the length of batch times columns");
   expect(scaled(1.0 / 5), Pattern::kExtraMean,
-         "5 is the length of the batch: is it divided twice?");
+         "5 is the length of the batch: is it divided by that once");
   expect(scaled(1.0 / 20), Pattern::kExtraMean, "1/20 x what it should be");
 }
 
