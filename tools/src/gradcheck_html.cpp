@@ -26,7 +26,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { text-align: left; font-weight: 600; color: var(--soft); position: sticky; top: 0;
   background: var(--page); }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-.n { text-align: right; } tbody.group > tr:first-child { background: var(--band); }
+.n { text-align: right; }
 .share { width: 7rem; } .share span { display: block; height: .55rem; background: var(--bar);
   border-radius: 2px; min-width: 1px; } .share .over { background: var(--bad); }
 details > summary { cursor: pointer; } .scroll { overflow-x: auto; }
