@@ -73,7 +73,8 @@ TEST(Gradcheck, ChecksTheKernelsAskedFor) {
   const std::string out = run_ok({"gradcheck", "--op", "relu", "--dtype", "float64", "--arch",
                                   "baseline", "--json", report, "--summary"});
   EXPECT_EQ(lines_of(out).size(), 1U);
-  for (const auto& entry : nlohmann::json::parse(read_text(report)).at("reports")) {
+  const auto json = nlohmann::json::parse(read_text(report));
+  for (const auto& entry : json.at("reports")) {
     EXPECT_EQ(entry.at("arch"), "baseline");
     EXPECT_EQ(entry.at("dtype"), "float64");
   }
