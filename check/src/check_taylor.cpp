@@ -21,7 +21,7 @@ using internal::Subject;
 
 constexpr std::uint64_t kDirectionStream = 5;
 // Rounding errors of f, in units of eps |f|, and by how much a remainder must exceed them.
-constexpr double kRoundings = 8;
+constexpr double kTaylorRoundings = 8;
 constexpr double kAboveNoise = 16;
 // The order is that of a fit over so many halvings.
 constexpr std::size_t kFit = 3;
@@ -30,7 +30,7 @@ constexpr std::size_t kFit = 3;
 double noise_of(std::span<const double> weights, std::span<const double> y, double slope_size) {
   double size = 0;
   for (std::size_t i = 0; i < y.size(); ++i) size += std::abs(weights[i] * y[i]);
-  return kRoundings * std::numeric_limits<double>::epsilon() * (size + slope_size);
+  return kTaylorRoundings * std::numeric_limits<double>::epsilon() * (size + slope_size);
 }
 
 class TaylorChecker {

@@ -18,14 +18,6 @@ constexpr double kJiggle = 8;
 constexpr std::uint64_t kJiggles = 4;
 constexpr std::uint64_t kJiggleStream = 4;
 
-void set_element(TensorView view, Index i, Index j, double value) {
-  if (view.dtype == DType::kFloat64) {
-    view.as<double>()(i, j) = value;
-  } else {
-    view.as<float>()(i, j) = static_cast<float>(value);
-  }
-}
-
 Tensor converted(ConstTensorView view, DType dtype) {
   Tensor tensor(Shape{view.rows, view.columns}, dtype);
   copy_values(view, tensor.view());

@@ -30,14 +30,6 @@ Index leading_dimension(Index columns, DType dtype, OperandLayout layout) {
   return layout == OperandLayout::kPadded ? padded : padded + 3;
 }
 
-void set_element(TensorView view, Index i, Index j, double value) {
-  if (view.dtype == DType::kFloat64) {
-    view.as<double>()(i, j) = value;
-  } else {
-    view.as<float>()(i, j) = static_cast<float>(value);
-  }
-}
-
 void fill_zero(TensorView view) {
   for (Index i = 0; i < view.rows; ++i) {
     for (Index j = 0; j < view.columns; ++j) set_element(view, i, j, 0);

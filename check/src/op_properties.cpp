@@ -18,7 +18,7 @@ namespace {
 constexpr std::uint64_t kFirstStream = 21;
 constexpr std::uint64_t kSecondStream = 22;
 // Room for sums that are added in another order, in units of the longest sum.
-constexpr double kRoundings = 8;
+constexpr double kSumRoundings = 8;
 
 void fail(CaseReport& report, const std::string& why) { report.gradients.failures.push_back(why); }
 
@@ -142,7 +142,7 @@ void check_accumulation(const OpCase& op_case, const CaseSize& size, DType dtype
   const auto longest =
       static_cast<double>(std::max({instance.rows(), size.columns, shape.columns()}));
   for (std::size_t k = 0; k < values.size(); ++k) {
-    if (is_sum(both[k], of_first[k], of_second[k], kRoundings * unit * longest)) continue;
+    if (is_sum(both[k], of_first[k], of_second[k], kSumRoundings * unit * longest)) continue;
     fail(report,
          fmt::format("gradient of {}: the op applied twice does not give the sum of both gradients",
                      values[k].node().name));

@@ -180,6 +180,10 @@ double element(ConstTensorView view, Index i, Index j) noexcept {
   return with_type(view.dtype, [&]<class T>(T) { return static_cast<double>(view.as<T>()(i, j)); });
 }
 
+void set_element(TensorView view, Index i, Index j, double value) noexcept {
+  with_type(view.dtype, [&]<class T>(T) { view.as<T>()(i, j) = static_cast<T>(value); });
+}
+
 void copy_values(ConstTensorView from, TensorView to) {
   if (from.rows != to.rows || from.columns != to.columns) {
     throw ShapeError(fmt::format("copy_values: cannot copy {} x {} values to {} x {}", from.rows,

@@ -109,13 +109,6 @@ CompileOptions jvp_options(const Feed& feed, Value output, Value input) {
   return options;
 }
 
-void set_element(TensorView view, Index i, Index j, double value) {
-  internal::by_dtype(view.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    view.as<T>()(i, j) = static_cast<T>(value);
-  });
-}
-
 bool mixes_rows(const Graph& graph, Value output, Value input, Mode mode) {
   std::vector<bool> depends(static_cast<std::size_t>(graph.size()));
   depends[static_cast<std::size_t>(input.id())] = true;

@@ -222,6 +222,13 @@ TEST(Element, ReadsAnyType) {
   EXPECT_EQ(element(counted_tensor({2, 2}), 1, 0), 3);
   EXPECT_EQ(element(Tensor::from<float>({2}, floats), 0, 1), static_cast<double>(0.1F));
   EXPECT_EQ(element(Tensor::from<std::int32_t>({2}, integers), 0, 1), -4);
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kInt32}) {
+    Tensor written({2, 3}, dtype);
+    set_element(written, 1, 2, 5.75);
+    const double stored = dtype == DType::kInt32 ? 5 : 5.75;
+    EXPECT_EQ(element(written, 1, 2), stored);
+    EXPECT_EQ(element(written, 1, 1), 0);
+  }
 }
 
 }  // namespace

@@ -136,6 +136,8 @@ class CHAINRULE_API Tensor {
 
 /// Element (i, j) of any dtype as a double.
 CHAINRULE_API double element(ConstTensorView view, Index i, Index j) noexcept;
+/// Writes `value`, rounded to the dtype, to element (i, j); int32 is truncated.
+CHAINRULE_API void set_element(TensorView view, Index i, Index j, double value) noexcept;
 /// Copies values between equal shapes, converting the dtype where they differ; ShapeError
 /// otherwise, ArgumentError for a value that is too large for int32, or NaN.
 CHAINRULE_API void copy_values(ConstTensorView from, TensorView to);
