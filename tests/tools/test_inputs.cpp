@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "chainrule/learn/array_files.hpp"
+#include "chainrule/learn/model_file.hpp"
 #include "process.hpp"
 
 namespace chainrule::testing {
@@ -111,6 +112,40 @@ TEST_F(Inputs, TrainingThatDivergesStopsWithTheBatch) {
                                      "--out", directory_ / "model"});
   expect_error(arguments, "epoch 1, batch ");
   EXPECT_FALSE(std::filesystem::exists(directory_ / "model"));
+}
+
+TEST_F(Inputs, NumbersThatDoNotFitTheModelAreErrors) {
+  const std::string model = directory_ / "model";
+  Arguments arguments = train(file("d.csv", "a,b,y\n1,2,0.5\n3,1,1.5\n2,2,2.5\n"), "2-1");
+  arguments.insert(arguments.end(), {"--out", model});
+  run_ok(arguments);
+  const std::string p = directory_ / "p.csv";
+  const std::string big = file("big.csv", "a,b,y\n1,2,0.5\n3,1e39,1.5\n");
+  expect_error(train(big, "2-1"), "features, row 2, column 2: 1e+39 does not fit float32");
+  expect_error({"evaluate", "--model", model, "--data", big}, "row 2, column 2: 1e+39");
+  expect_error({"predict", "--model", model, "--data", big, "--out", p}, "row 2, column 2: 1e+39");
+  EXPECT_FALSE(std::filesystem::exists(p));
+  expect_error({"evaluate", "--model", model, "--data", file("t.csv", "a,b,y\n1,2,1e39\n")},
+               "target, row 1, column 1: 1e+39 does not fit float32");
+  // Squared, the error of row 3 is too large.
+  expect_error({"evaluate", "--model", model, "--data",
+                file("e.csv", "a,b,y\n1,2,0.5\n1,2,1\n1,2,1e30\n1,2,2\n1,2,3\n")},
+               "row 3: the loss is inf");
+}
+
+TEST_F(Inputs, PredictionsThatAreNotFiniteAreErrors) {
+  const std::string model = directory_ / "model";
+  Model exponential({Linear{.in = 1, .out = 1, .bias = false}}, Poisson{}, DType::kFloat32, 1);
+  Tensor weight({1, 1});
+  weight.as<float>()(0, 0) = 1;
+  copy_values(weight.view(), exponential.parameters().mutable_view(0));
+  save(exponential, model);
+  // exp(100) exceeds float32.
+  const std::string data = file("d.csv", "a,y\n1,2\n2,3\n100,4\n");
+  expect_error({"predict", "--model", model, "--data", data, "--out", directory_ / "p.csv"},
+               "predictions: row 3, column 1 is inf");
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "p.csv"));
+  expect_error({"evaluate", "--model", model, "--data", data}, "row 3: the loss is");
 }
 
 TEST_F(Inputs, DamagedModelsAreClearErrors) {

@@ -89,6 +89,7 @@ CsvTable prediction_table(const PredictOptions& options, const Model& model, con
   }
   const Tensor prediction = options.offset.empty() ? predictor.predict(inputs.x)
                                                    : predictor.predict(inputs.x, inputs.offset);
+  expect_finite(prediction, options.data + ", predictions");
   const std::vector<std::string> names = number_names(model);
   for (Index j = 0; j < prediction.columns(); ++j) {
     table.names.push_back(names[static_cast<std::size_t>(j)]);

@@ -110,7 +110,7 @@ class CHAINRULE_API Model {
 
   /// The dataset as the network sees it: standardized, in the model's dtype, with the target as the
   /// likelihood wants it (real labels for Bernoulli, -1 and 1 for HingeLoss). ShapeError or
-  /// ArgumentError when features, classes or targets do not fit the model.
+  /// ArgumentError when features, classes or targets do not fit the model, or numbers its dtype.
   Dataset prepare(const Dataset& data) const;
   /// The inputs alone.
   Tensor prepare_inputs(const Tensor& x) const;
