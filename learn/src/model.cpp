@@ -79,6 +79,20 @@ Tensor labels_as_real(const Dataset& data) {
   return target;
 }
 
+// Where the likelihood is defined; ArgumentError naming the first row outside.
+void expect_domain(const Likelihood& likelihood, const Tensor& y) {
+  if (!has_log_link(likelihood)) return;
+  const bool positive = std::holds_alternative<Gamma>(likelihood);
+  for (Index i = 0; i < y.rows(); ++i) {
+    for (Index j = 0; j < y.columns(); ++j) {
+      const double value = element(y.view(), i, j);
+      if (std::isfinite(value) && (positive ? value > 0 : value >= 0)) continue;
+      throw ArgumentError(fmt::format("target, row {}: {}, expected a number {} 0 for loss '{}'",
+                                      i + 1, value, positive ? ">" : ">=", name_of(likelihood)));
+    }
+  }
+}
+
 }  // namespace
 
 Model::Model(std::initializer_list<ModelPart> parts)
@@ -154,6 +168,7 @@ Dataset Model::prepare(const Dataset& data) const {
       throw ShapeError(fmt::format("the model has {} outputs, the data {} targets", outputs_,
                                    ready.y.columns()));
     }
+    expect_domain(likelihood_, ready.y);
   }
   if (data.weights.shape().rank() != 0) {
     ready.weights = narrowed(data.weights, dtype(), "weights");

@@ -110,7 +110,9 @@ class CHAINRULE_API Model {
 
   /// The dataset as the network sees it: standardized, in the model's dtype, with the target as the
   /// likelihood wants it (real labels for Bernoulli, -1 and 1 for HingeLoss). ShapeError or
-  /// ArgumentError when features, classes or targets do not fit the model, or numbers its dtype.
+  /// ArgumentError when features, classes or targets do not fit the model, or numbers its dtype,
+  /// and on targets < 0 for Poisson and NegativeBinomial, <= 0 for Gamma. (Classes are always in
+  /// the domain of the others.)
   Dataset prepare(const Dataset& data) const;
   /// The inputs alone.
   Tensor prepare_inputs(const Tensor& x) const;
