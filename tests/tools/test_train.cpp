@@ -256,6 +256,19 @@ TEST(Train, PoissonCountsFitTheGroupMeans) {
   }
 }
 
+TEST(Train, BundledDataNeedsNoModel) {
+  const std::string text = run_ok({"train", "--data", "digits", "--epochs", "1"});
+  // 64 x 64 + 64 and 64 x 10 + 10
+  EXPECT_THAT(text, HasSubstr("model  64-64-10, relu, loss softmax, float32, 4810 parameters"));
+  const std::string help = run_ok({"train", "--help"});
+  EXPECT_THAT(help, HasSubstr("784-256-128-10"));
+  Directory directory;
+  const std::string data = write_text(directory / "d.csv", "a,y\n1,0.5\n2,1.5\n");
+  const Outcome outcome = run({"train", "--data", data});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--model is required"));
+}
+
 TEST(Train, SampleWeightsSelect) {
   Directory directory;
   const std::string data =

@@ -18,13 +18,19 @@ Ctrl-C ends training after the current batch; --out and --history are written al
 
 Examples:
   chainrule train --data digits --model 64-64-10 --epochs 60 --seed 1 --out digits.safetensors
-  chainrule train --data fashion-mnist --model 784-256-128-10 --batch 128 --schedule cosine
+  chainrule train --data fashion-mnist --batch 128 --schedule cosine
   chainrule train --data flowers.csv --target species --model 4-16-3 --standardize \
     --validation 0.1 --out flowers.safetensors --history flowers-history.csv
   chainrule train --data claims.csv --target count --offset log_exposure --model 9-32-1 \
     --loss poisson --standardize --optimizer adamw --learning-rate 1e-3 --weight-decay 0.01
   chainrule train --data prices.csv --model 12-1 --optimizer sgd --momentum 0.9 \
     --schedule cosine:0.05 --dtype float64)";
+
+/// Of the bundled data sets; "" for others.
+std::string default_widths(const std::string& data) {
+  if (data == "digits") return "64-64-10";
+  return data == "fashion-mnist" ? "784-256-128-10" : "";
+}
 
 void add_data_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--data", o.data, "digits, fashion-mnist or a file")->required();
@@ -40,8 +46,11 @@ void add_data_options(CLI::App& app, TrainOptions& o) {
 }
 
 void add_model_options(CLI::App& app, TrainOptions& o) {
-  app.add_option("--model", o.model, "Widths from features to outputs, as in 784-256-128-10")
-      ->required();
+  app.add_option(
+      "--model", o.model,
+      fmt::format("Widths from features to outputs, as in 8-32-1 (default: {} for digits, "
+                  "{} for fashion-mnist; required for files)",
+                  default_widths("digits"), default_widths("fashion-mnist")));
   app.add_option("--activation", o.activation,
                  "Between the layers: identity, relu, leaky_relu, elu, sigmoid, tanh, softplus, "
                  "silu, gelu or gelu_tanh")
@@ -116,7 +125,9 @@ TrainSettings resolve(const TrainOptions& o) {
   TrainSettings settings;
   const Layer activation =
       parse_option("--activation", [&] { return activation_named(o.activation); });
-  settings.layers = parse_option("--model", [&] { return mlp_layers(o.model, activation); });
+  settings.model = o.model.empty() ? default_widths(o.data) : o.model;
+  if (settings.model.empty()) throw UsageError("--model is required");
+  settings.layers = parse_option("--model", [&] { return mlp_layers(settings.model, activation); });
   if (!o.loss.empty()) {
     settings.likelihood = parse_option("--loss", [&] { return likelihood_named(o.loss); });
   }
