@@ -166,10 +166,18 @@ struct Roles {
   Index offset = kNoColumn;
 };
 
+Index find_offset(const CsvTable& table, std::string_view name) {
+  try {
+    return find_column(table, name);
+  } catch (const ArgumentError& error) {
+    throw ArgumentError(fmt::format("{} (wanted as the offset)", error.what()));
+  }
+}
+
 Roles find_roles(const CsvTable& table, const DatasetOptions& options) {
   Roles roles{.target = find_column(table, options.target)};
   if (!options.weight.empty()) roles.weight = find_column(table, options.weight);
-  if (!options.offset.empty()) roles.offset = find_column(table, options.offset);
+  if (!options.offset.empty()) roles.offset = find_offset(table, options.offset);
   if (!options.feature_names.empty()) {
     roles.features = match_columns(table, options.feature_names,
                                    static_cast<Index>(options.feature_names.size()));
@@ -238,6 +246,7 @@ Dataset to_dataset(const CsvTable& table, const DatasetOptions& options) {
   };
   Dataset data;
   data.target_name = name_of(table, roles.target);
+  if (roles.offset != kNoColumn) data.offset_name = name_of(table, roles.offset);
   data.class_names = options.class_names;
   data.feature_names = options.feature_names;
   if (data.feature_names.empty()) {

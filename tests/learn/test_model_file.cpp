@@ -38,6 +38,7 @@ Model example() {
   model.schema() = {.feature_names = {"a", "b \"quoted\"", "c,d", "\u00e9", "", "f"},
                     .class_names = {"x", "y", "z"},
                     .target_name = "kind",
+                    .offset_name = "log_exposure",
                     .standardizer = Standardizer::fit(data.x)};
   Trainer(model, Adam{}, {.threads = 1}).fit(data, {.epochs = 2});
   return model;
@@ -85,6 +86,15 @@ TEST(ModelFile, ReloadsToTheSameBitsFromPathStreamAndMemory) {
     EXPECT_EQ(save_to_memory(loaded), save_to_memory(model));
   }
   EXPECT_EQ(stream.str().substr(static_cast<std::size_t>(stream.tellg())), "behind");
+}
+
+TEST(ModelFile, TheOffsetIsOptional) {
+  const auto older = with_description(example(), [](json& d) {
+    EXPECT_EQ(d["schema"].at("offset_name"), "log_exposure");
+    d["schema"].erase("offset_name");
+  });
+  EXPECT_EQ(load_model(older).schema().offset_name, "");
+  refusal([](json& d) { d["schema"]["offset_name"] = 3; });
 }
 
 TEST(ModelFile, KeepsFloat64) {

@@ -134,7 +134,8 @@ Command add_evaluate(CLI::App& app) {
   sub->add_option("--weights", options->columns.weights,
                   "Name or index of a column of sample weights");
   sub->add_option("--offset", options->columns.offset,
-                  "Name or index of a column to add to the logits (losses with log link)");
+                  "Name or index of a column to add to the logits (losses with log link; "
+                  "default: as in training)");
   sub->add_flag("--json", options->json, "The same as JSON");
   options->compute.add_to(*sub);
   sub->footer(std::string(kDataHelp) + R"(
@@ -142,7 +143,7 @@ Command add_evaluate(CLI::App& app) {
 Examples:
   chainrule evaluate --model digits.safetensors --data digits
   chainrule evaluate --model flowers.safetensors --data test.csv --json
-  chainrule evaluate --model claims.safetensors --data test.csv --offset log_exposure)");
+  chainrule evaluate --model claims.safetensors --data test.csv)");
   return [options] { return evaluate_command(*options); };
 }
 

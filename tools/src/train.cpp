@@ -82,6 +82,7 @@ Model make_model(const TrainOptions& options, const TrainSettings& settings,
   schema.feature_names = train.feature_names;
   schema.class_names = train.class_names;
   schema.target_name = train.target_name;
+  schema.offset_name = train.offset_name;
   if (options.standardize) schema.standardizer = Standardizer::fit(train.x);
   return model;
 }

@@ -26,6 +26,7 @@ struct Schema {
   std::vector<std::string> feature_names;
   std::vector<std::string> class_names;
   std::string target_name;
+  std::string offset_name{};                 ///< column that was the offset; empty for none
   std::optional<Standardizer> standardizer;  ///< applied to inputs before the first layer
 
   bool operator==(const Schema&) const = default;
