@@ -46,7 +46,7 @@ TEST(CommandLine, MisuseExitsWithTwoAndSaysWhat) {
       {{"paint"}, "paint"},
       {{"info", "--colour"}, "--colour"},
       {{"train", "--model", "64-10"}, "--data"},
-      {{"train", "--data", "digits"}, "--model"},
+      {{"train", "--data", "d.csv"}, "--model is required"},
       {{"train", "--data", "digits", "--model", "64--10"}, "64--10"},
       {{"train", "--data", "digits", "--model", "64"}, "--model"},
       {with({"--epochs", "many"}), "many"},

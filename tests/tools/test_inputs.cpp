@@ -103,6 +103,39 @@ TEST_F(Inputs, WhatCannotBeWrittenIsFoundBeforeTraining) {
   }
 }
 
+TEST_F(Inputs, PredictionsGoStraightToDescriptorsAndThroughLinks) {
+  const std::string model = directory_ / "model";
+  Arguments arguments = train("digits", "64-10");
+  arguments.insert(arguments.end(), {"--epochs", "1", "--out", model});
+  run_ok(arguments);
+  const auto predict = [&](const std::string& out) {
+    return run_ok({"predict", "--model", model, "--data", "digits", "--out", out});
+  };
+  const std::string path = directory_ / "p.csv";
+  predict(path);
+  const std::string expected = read_text(path);
+  ASSERT_EQ(lines_of(expected).size(), 361U);
+  // Here standard output is a file; the predictions are all that comes.
+  const std::string link = directory_ / "link.csv";
+  std::filesystem::create_symlink("/dev/stdout", link);
+  for (const std::string& out : {std::string("/dev/stdout"), std::string("/dev/fd/1"),
+                                 std::string("/proc/self/fd/1"), link}) {
+    EXPECT_EQ(predict(out), expected) << out;
+  }
+  expect_error({"predict", "--model", model, "--data", "digits", "--out", "/dev/fd/987"}, "987");
+  EXPECT_EQ(predict("/dev/null"), "");
+
+  // A link whose directory has no room for a file beside it, to a file that is written.
+  std::filesystem::create_directory(directory_ / "closed");
+  std::filesystem::create_symlink(directory_ / "target.csv", directory_ / "closed/link.csv");
+  std::filesystem::permissions(directory_ / "closed", std::filesystem::perms::owner_read |
+                                                          std::filesystem::perms::owner_exec);
+  predict(directory_ / "closed/link.csv");
+  std::filesystem::permissions(directory_ / "closed", std::filesystem::perms::owner_all);
+  EXPECT_TRUE(std::filesystem::is_symlink(directory_ / "closed/link.csv"));
+  EXPECT_EQ(read_text(directory_ / "target.csv"), expected);
+}
+
 TEST_F(Inputs, TrainingThatDivergesStopsWithTheBatch) {
   std::string text = "a,y\n";
   for (int i = 1; i < 40; ++i)

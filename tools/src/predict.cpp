@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -12,6 +11,7 @@
 #include "chainrule/learn/evaluate.hpp"
 #include "chainrule/learn/load.hpp"
 #include "chainrule/learn/model_file.hpp"
+#include "chainrule/learn/output.hpp"
 #include "commands.hpp"
 #include "data.hpp"
 
@@ -118,7 +118,7 @@ int predict(const PredictOptions& options) {
   const Model model = load_model(options.model);
   const CsvTable table = prediction_table(options, model, load_inputs(options, model));
   write_csv(table, options.out);
-  if (!std::filesystem::is_regular_file(options.out)) return kExitOk;  // /dev/stdout, say
+  if (destination_of(options.out).direct) return kExitOk;  // /dev/stdout, say
   std::cout << fmt::format("wrote {} predictions to {}\n", table.rows, options.out);
   return kExitOk;
 }
