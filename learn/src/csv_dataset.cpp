@@ -166,6 +166,16 @@ struct Roles {
   Index offset = kNoColumn;
 };
 
+void expect_distinct_names(const CsvTable& table) {
+  std::map<std::string_view, std::size_t> positions;
+  for (std::size_t j = 0; j < table.names.size(); ++j) {
+    const auto [first, is_new] = positions.emplace(table.names[j], j);
+    if (is_new) continue;
+    throw FormatError(fmt::format("{}: columns {} and {} are both called '{}'", table.source,
+                                  first->second + 1, j + 1, table.names[j]));
+  }
+}
+
 Index find_offset(const CsvTable& table, std::string_view name) {
   try {
     return find_column(table, name);
@@ -183,6 +193,7 @@ Roles find_roles(const CsvTable& table, const DatasetOptions& options) {
                                    static_cast<Index>(options.feature_names.size()));
     return roles;
   }
+  expect_distinct_names(table);
   for (Index j = 0; j < width(table); ++j) {
     if (j != roles.target && j != roles.weight && j != roles.offset) roles.features.push_back(j);
   }
