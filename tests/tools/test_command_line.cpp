@@ -58,6 +58,8 @@ TEST(CommandLine, MisuseExitsWithTwoAndSaysWhat) {
       {with({"--optimizer", "lbfgs"}), "expected sgd, adam or adamw"},
       {with({"--momentum", "0.9"}), "--optimizer sgd"},
       {with({"--learning-rate", "-1"}), "learning"},
+      {with({"--seed", "-1"}), "-1, expected a whole number from 0 to 18446744073709551615 ("},
+      {with({"--seed", "18446744073709551616"}), "18446744073709551616, expected"},
       {with({"--learning-rate", "nan"}), "learning"},
       {with({"--schedule", "zigzag"}), "zigzag"},
       {with({"--activation", "step"}), "step"},

@@ -3,7 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cmath>
+#include <limits>
+#include <system_error>
 
 #include "chainrule/learn/model.hpp"
 #include "data.hpp"
@@ -62,6 +65,16 @@ void add_model_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--dtype", o.dtype, "float32 or float64")->capture_default_str();
 }
 
+/// What is wrong with a seed; "" for a good one. CLI11 names the range of double instead.
+std::string seed_text(const std::string& text) {
+  std::uint64_t seed = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, seed);
+  if (error == std::errc{} && stop == end) return "";
+  return fmt::format("{}, expected a whole number from 0 to {}", text,
+                     std::numeric_limits<std::uint64_t>::max());
+}
+
 void add_optimizer_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--optimizer", o.optimizer, "sgd, adam or adamw")->capture_default_str();
   app.add_option("--learning-rate", o.learning_rate, "(default: 0.001, for sgd 0.01)");
@@ -79,7 +92,7 @@ void add_optimizer_options(CLI::App& app, TrainOptions& o) {
       ->check(CLI::Range(Index{1}, kMany))
       ->capture_default_str();
   app.add_option("--seed", o.seed, "Of initial weights, shuffling and the validation split")
-      ->check(CLI::NonNegativeNumber)
+      ->check(seed_text)
       ->capture_default_str();
 }
 
