@@ -64,6 +64,14 @@ TEST_F(Inputs, BrokenDataIsAClearError) {
   expect_error(train(directory_ / "nan.npy", "2-1"), "row 2, column 2");
 }
 
+TEST_F(Inputs, ATargetOfOneClassIsAnError) {
+  for (const std::string model : {"1-1", "1-2"}) {
+    expect_error(train(file("text.csv", "a,kind\n1,x\n2,x\n"), model),
+                 "the target 'kind' has 1 class, expected at least 2");
+    expect_error(train(file("zeros.csv", "a,kind\n1,0\n2,0\n"), model), "1 class");
+  }
+}
+
 TEST_F(Inputs, OptionsThatDoNotFitTheDataAreErrors) {
   expect_error(train("digits", "63-10"), "expected 64");
   expect_error(train("digits", "64-9"), "expected 10, the classes of digits");

@@ -60,6 +60,10 @@ Likelihood likelihood_of(const TrainSettings& settings, const Dataset& data) {
 // The widths of --model must be those of the data.
 void check_widths(const TrainSettings& settings, const Rows& rows, const Likelihood& likelihood) {
   const Dataset& data = rows.data;
+  if (is_classification(likelihood) && data.classes() < 2) {
+    throw FormatError(fmt::format("{}: the target '{}' has {} class, expected at least 2",
+                                  rows.name, data.target_name, data.classes()));
+  }
   const Index inputs = std::get<Linear>(settings.layers.front()).in;
   if (inputs != data.features()) {
     throw ArgumentError(
