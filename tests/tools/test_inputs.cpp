@@ -205,7 +205,8 @@ TEST_F(Inputs, DamagedModelsAreClearErrors) {
   expect_both(file("empty", ""), "empty");
   expect_both(file("short", bytes.substr(0, bytes.size() / 2)), "short");
   expect_both(file("long", "\xff\xff\xff\xff\xff\xff\xff\x7f" + bytes.substr(8)), "long");
-  expect_both(file("text", "a,b\n1,2\n3,4\n"), "text");
+  expect_both(file("text.csv", "a,b\n1,2\n3,4\n"), "text.csv: a header of ");
+  expect_both(directory_ / "text.csv", "is it a safetensors file?");
   std::string newer = bytes;
   const std::size_t at = newer.find("format_version");
   ASSERT_NE(at, std::string::npos);
