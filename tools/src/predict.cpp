@@ -140,9 +140,9 @@ Command add_predict(CLI::App& app) {
   options->compute.add_to(*sub);
   sub->footer(
       R"(Columns are found by the names in the header, in any order; the target and other columns
-are ignored. Without a header they are taken by position, with or without the target's. The
-model file knows how to standardize them. --out gets the class and the probabilities of the
-classes, or the mean.
+are ignored. They are taken by position, with or without the target's, if the training data
+had none. The model file knows how to standardize them. --out gets the class and the
+probabilities of the classes, or the mean.
 
 Examples:
   chainrule predict --model flowers.safetensors --data new.csv --out predictions.csv
