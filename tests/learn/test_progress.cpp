@@ -75,7 +75,9 @@ TEST(ProgressBar, IsNeverWiderThan79Columns) {
       EXPECT_THAT(lines[0], StartsWith("epoch " + std::to_string(epochs) + "/"));
       EXPECT_THAT(lines[0], HasSubstr("####]"));
       EXPECT_THAT(lines[0], Not(HasSubstr(".]"))) << "all is done";
-      if (loss < 1) EXPECT_THAT(lines[0], HasSubstr("loss 0.5000 val_loss 0.5000"));
+      if (loss < 1) {
+        EXPECT_THAT(lines[0], HasSubstr("loss 0.5000 val_loss 0.5000"));
+      }
     }
   }
 }
