@@ -22,16 +22,16 @@ constexpr std::size_t kMinBarWidth = 4;
 constexpr std::size_t kMaxWidth = 79;  // a line of 80 would wrap on some terminals
 constexpr auto kRedrawInterval = std::chrono::milliseconds(100);
 
-std::string metrics(const EpochRecord& record) {
-  std::string text = fmt::format("loss {:.4f}", record.loss);
-  if (record.validation) {
-    text += fmt::format(" val_loss {:.4f}", record.validation->loss);
-    if (record.validation->accuracy) {
-      text += fmt::format(" val_accuracy {:.4f}", *record.validation->accuracy);
-    }
-    if (record.validation->rmse) text += fmt::format(" val_rmse {:.4g}", *record.validation->rmse);
+std::vector<std::string> metrics(const EpochRecord& record) {
+  std::vector<std::string> fields{fmt::format("loss {:.4f}", record.loss)};
+  if (!record.validation) return fields;
+  const Evaluation& validation = *record.validation;
+  fields.push_back(fmt::format("val_loss {:.4f}", validation.loss));
+  if (validation.accuracy) {
+    fields.push_back(fmt::format("val_accuracy {:.4f}", *validation.accuracy));
   }
-  return text;
+  if (validation.rmse) fields.push_back(fmt::format("val_rmse {:.4g}", *validation.rmse));
+  return fields;
 }
 
 std::string speed(double samples_per_second) {
@@ -75,11 +75,9 @@ class Bar {
   // What there is to say, most important first, as long as it fits; the bar takes what is left.
   std::string line_of(const TrainingProgress& progress) const {
     const std::string head = fmt::format("epoch {}/{}", progress.epoch, progress.epochs);
-    std::vector<std::string> fields;
+    std::vector<std::string> fields = last_;
     const bool measured = progress.epoch > 1 || progress.batch > 0;
-    if (!last_.empty()) {
-      fields.push_back(last_);
-    } else if (measured) {
+    if (fields.empty() && measured) {
       fields.push_back(fmt::format("loss {:.4f}", progress.loss));
     }
     if (measured) {
@@ -111,7 +109,7 @@ class Bar {
   }
 
   std::ostream* out_;
-  std::string last_;
+  std::vector<std::string> last_;  ///< metrics of the last epoch
   std::size_t width_ = 0;
   Clock::time_point drawn_{};
 };
@@ -130,7 +128,8 @@ Callback progress_lines(std::ostream& out) {
   return [&out](const TrainingProgress& progress) {
     if (progress.event != Event::kEpoch) return true;
     out << fmt::format("epoch {}/{} {} {} {}s\n", progress.epoch, progress.epochs,
-                       metrics(*progress.record), speed(progress.record->samples_per_second),
+                       fmt::join(metrics(*progress.record), " "),
+                       speed(progress.record->samples_per_second),
                        fmt::format("{:.2f}", progress.record->seconds))
         << std::flush;
     return true;
