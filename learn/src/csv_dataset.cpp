@@ -166,15 +166,34 @@ struct Roles {
   Index offset = kNoColumn;
 };
 
+void expect_distinct_names(const CsvTable& table) {
+  std::map<std::string_view, std::size_t> positions;
+  for (std::size_t j = 0; j < table.names.size(); ++j) {
+    const auto [first, is_new] = positions.emplace(table.names[j], j);
+    if (is_new) continue;
+    throw FormatError(fmt::format("{}: columns {} and {} are both called '{}'", table.source,
+                                  first->second + 1, j + 1, table.names[j]));
+  }
+}
+
+Index find_offset(const CsvTable& table, std::string_view name) {
+  try {
+    return find_column(table, name);
+  } catch (const ArgumentError& error) {
+    throw ArgumentError(fmt::format("{} (wanted as the offset)", error.what()));
+  }
+}
+
 Roles find_roles(const CsvTable& table, const DatasetOptions& options) {
   Roles roles{.target = find_column(table, options.target)};
   if (!options.weight.empty()) roles.weight = find_column(table, options.weight);
-  if (!options.offset.empty()) roles.offset = find_column(table, options.offset);
+  if (!options.offset.empty()) roles.offset = find_offset(table, options.offset);
   if (!options.feature_names.empty()) {
     roles.features = match_columns(table, options.feature_names,
                                    static_cast<Index>(options.feature_names.size()));
     return roles;
   }
+  expect_distinct_names(table);
   for (Index j = 0; j < width(table); ++j) {
     if (j != roles.target && j != roles.weight && j != roles.offset) roles.features.push_back(j);
   }
@@ -238,6 +257,7 @@ Dataset to_dataset(const CsvTable& table, const DatasetOptions& options) {
   };
   Dataset data;
   data.target_name = name_of(table, roles.target);
+  if (roles.offset != kNoColumn) data.offset_name = name_of(table, roles.offset);
   data.class_names = options.class_names;
   data.feature_names = options.feature_names;
   if (data.feature_names.empty()) {

@@ -118,7 +118,8 @@ Dataset Dataset::subset(std::span<const std::uint32_t> rows) const {
                  .offset = select(offset, rows),
                  .feature_names = feature_names,
                  .class_names = class_names,
-                 .target_name = target_name};
+                 .target_name = target_name,
+                 .offset_name = offset_name};
   if (!labels.empty()) {
     result.labels.reserve(rows.size());
     for (const std::uint32_t row : rows) result.labels.push_back(labels[row]);
@@ -162,7 +163,8 @@ Dataset Dataset::to(DType dtype) const {
           .offset = convert(offset, dtype),
           .feature_names = feature_names,
           .class_names = class_names,
-          .target_name = target_name};
+          .target_name = target_name,
+          .offset_name = offset_name};
 }
 
 }  // namespace chainrule

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "chainrule/core/error.hpp"
+#include "chainrule/learn/output.hpp"
 
 namespace chainrule::internal {
 namespace {
@@ -136,15 +137,13 @@ bool is_utf8(std::string_view text) noexcept {
   return true;
 }
 
-AtomicFile::AtomicFile(const fs::path& target) : target_(target) {
-  std::error_code ignored;
-  // Through a symbolic link, so that rename() replaces the file and not the link.
-  if (fs::is_symlink(target_, ignored)) {
-    const fs::path resolved = fs::weakly_canonical(target_, ignored);
-    if (!ignored) target_ = resolved;
-  }
-  const fs::file_status status = fs::status(target_, ignored);
-  if (fs::exists(status) && !fs::is_regular_file(status)) {
+AtomicFile::AtomicFile(const fs::path& target) {
+  const Destination destination = destination_of(target);
+  // Behind symbolic links, so that rename() replaces the file and not the link.
+  target_ = destination.path;
+  if (destination.descriptor >= 0) {
+    descriptor_ = ::fcntl(destination.descriptor, F_DUPFD_CLOEXEC, 0);
+  } else if (destination.direct) {
     descriptor_ = ::open(target_.c_str(), O_WRONLY | O_CLOEXEC);
   } else {
     static std::atomic<unsigned> counter{0};

@@ -56,12 +56,41 @@ Tensor binary_target(const Dataset& data, double negative, DType dtype) {
   return target;
 }
 
+// In `dtype`; ArgumentError where that makes a finite number infinite.
+Tensor narrowed(const Tensor& tensor, DType dtype, std::string_view what) {
+  Tensor result = tensor.to(dtype);
+  if (tensor.dtype() != DType::kFloat64 || dtype == DType::kFloat64) return result;
+  for (Index i = 0; i < tensor.rows(); ++i) {
+    for (Index j = 0; j < tensor.columns(); ++j) {
+      const double value = element(tensor.view(), i, j);
+      if (std::isfinite(element(result.view(), i, j)) || !std::isfinite(value)) continue;
+      throw ArgumentError(fmt::format("{}, row {}, column {}: {} does not fit {}", what, i + 1,
+                                      j + 1, value, to_string(dtype)));
+    }
+  }
+  return result;
+}
+
 Tensor labels_as_real(const Dataset& data) {
   Tensor target(Shape{data.rows(), 1}, DType::kFloat64);
   for (Index i = 0; i < data.rows(); ++i) {
     target.as<double>()(i, 0) = data.labels[static_cast<std::size_t>(i)];
   }
   return target;
+}
+
+// Where the likelihood is defined; ArgumentError naming the first row outside.
+void expect_domain(const Likelihood& likelihood, const Tensor& y) {
+  if (!has_log_link(likelihood)) return;
+  const bool positive = std::holds_alternative<Gamma>(likelihood);
+  for (Index i = 0; i < y.rows(); ++i) {
+    for (Index j = 0; j < y.columns(); ++j) {
+      const double value = element(y.view(), i, j);
+      if (std::isfinite(value) && (positive ? value > 0 : value >= 0)) continue;
+      throw ArgumentError(fmt::format("target, row {}: {}, expected a number {} 0 for loss '{}'",
+                                      i + 1, value, positive ? ">" : ">=", name_of(likelihood)));
+    }
+  }
 }
 
 }  // namespace
@@ -103,7 +132,7 @@ Tensor Model::prepare_inputs(const Tensor& x) const {
         fmt::format("the model reads {} columns, the data has {}", inputs_, x.columns()));
   }
   const Tensor scaled = schema_->standardizer ? schema_->standardizer->apply(x) : x;
-  return scaled.to(dtype());
+  return narrowed(scaled, dtype(), schema_->standardizer ? "standardized features" : "features");
 }
 
 Dataset Model::prepare(const Dataset& data) const {
@@ -133,19 +162,23 @@ Dataset Model::prepare(const Dataset& data) const {
           fmt::format("likelihood '{}' needs targets, the data has none", name_of(likelihood_)));
     }
     // Labels of an integer target are numbers too: counts, say.
-    ready.y = (data.y.shape().rank() == 0 ? labels_as_real(data) : data.y).to(dtype());
+    const Tensor y = data.y.shape().rank() == 0 ? labels_as_real(data) : data.y;
+    ready.y = narrowed(y, dtype(), "target");
     if (ready.y.columns() != outputs_) {
       throw ShapeError(fmt::format("the model has {} outputs, the data {} targets", outputs_,
                                    ready.y.columns()));
     }
+    expect_domain(likelihood_, ready.y);
   }
-  if (data.weights.shape().rank() != 0) ready.weights = data.weights.to(dtype());
+  if (data.weights.shape().rank() != 0) {
+    ready.weights = narrowed(data.weights, dtype(), "weights");
+  }
   if (data.offset.shape().rank() != 0) {
     if (!network_->offset()) {
       throw ArgumentError(fmt::format("likelihood '{}' with {} outputs takes no offset",
                                       name_of(likelihood_), outputs_));
     }
-    ready.offset = data.offset.to(dtype());
+    ready.offset = narrowed(data.offset, dtype(), "offset");
   }
   return ready;
 }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <istream>
 #include <ostream>
 #include <vector>
@@ -32,6 +33,23 @@ Tensor vector_of(ConstTensorView view) {
   Tensor result(Shape{view.columns}, view.dtype);
   copy_values(view, result.view());
   return result;
+}
+
+// `ready` is what the model gets of `tensor`, transposed where that is a matrix.
+void expect_finite(const std::string& name, const Tensor& tensor, const Tensor& ready) {
+  const bool matrix = tensor.shape().rank() == 2;
+  for (Index i = 0; i < tensor.rows(); ++i) {
+    for (Index j = 0; j < tensor.columns(); ++j) {
+      const bool fits =
+          std::isfinite(matrix ? element(ready.view(), j, i) : element(ready.view(), i, j));
+      if (fits) continue;
+      const double value = element(tensor.view(), i, j);
+      throw FormatError(
+          fmt::format("tensor '{}': element {} is {}, expected a finite number{}", name,
+                      matrix ? fmt::format("[{}, {}]", i, j) : fmt::format("[{}]", j), value,
+                      std::isfinite(value) ? fmt::format(" of {}", to_string(ready.dtype())) : ""));
+    }
+  }
 }
 
 TensorFile describe_model(const Model& model) {
@@ -86,11 +104,15 @@ void load_parameters(Model& model, const TensorFile& file) {
     }
     tensors.push_back(&tensor);
   }
+  std::vector<Tensor> values;  // all of them are good before the first is copied
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const Tensor values = is_matrix(parameters.layout().entries[i])
-                              ? transposed(tensors[i]->view(), model.dtype())
-                              : tensors[i]->to(model.dtype());
-    copy_values(values.view(), parameters.mutable_view(static_cast<Index>(i)));
+    const ParameterLayout::Entry& entry = parameters.layout().entries[i];
+    values.push_back(is_matrix(entry) ? transposed(tensors[i]->view(), model.dtype())
+                                      : tensors[i]->to(model.dtype()));
+    expect_finite(entry.name, *tensors[i], values.back());
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    copy_values(values[i].view(), parameters.mutable_view(static_cast<Index>(i)));
   }
 }
 

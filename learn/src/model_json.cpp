@@ -124,6 +124,10 @@ Schema schema_from(const json& object, Index inputs) {
   schema.feature_names = object.at("feature_names").get<std::vector<std::string>>();
   schema.class_names = object.at("class_names").get<std::vector<std::string>>();
   schema.target_name = object.at("target_name").get<std::string>();
+  // Absent from files of models without an offset, and of earlier versions.
+  if (const auto found = object.find("offset_name"); found != object.end()) {
+    schema.offset_name = found->get<std::string>();
+  }
   const auto fits = [&](std::size_t size) { return static_cast<Index>(size) == inputs; };
   if (!schema.feature_names.empty() && !fits(schema.feature_names.size())) {
     throw FormatError(
@@ -148,6 +152,7 @@ std::string to_json(const Model& model) {
   json described{{"feature_names", schema.feature_names},
                  {"class_names", schema.class_names},
                  {"target_name", schema.target_name}};
+  if (!schema.offset_name.empty()) described["offset_name"] = schema.offset_name;
   if (schema.standardizer) described["standardizer"] = json::parse(schema.standardizer->to_json());
   const json document{{"format_version", kModelFormatVersion},
                       {"dtype", to_string(model.dtype())},

@@ -24,8 +24,9 @@ std::uint64_t header_length(const std::byte* bytes, std::string_view name) {
   std::uint64_t length = 0;
   std::memcpy(&length, bytes, sizeof(length));
   if (length > internal::kMaxHeaderBytes) {
-    throw FormatError(fmt::format("{}: a header of {} bytes; at most {} are allowed", name, length,
-                                  internal::kMaxHeaderBytes));
+    throw FormatError(
+        fmt::format("{}: a header of {} bytes; at most {} are allowed; is it a safetensors file?",
+                    name, length, internal::kMaxHeaderBytes));
   }
   return length;
 }

@@ -142,6 +142,14 @@ TEST(Csv, FindsColumns) {
   EXPECT_THAT(message("b"), HasSubstr("more than one column"));
 }
 
+TEST(Csv, ADatasetRefusesTwoColumnsOfOneName) {
+  const CsvTable table = parse_csv("a,b,c,b,y\n1,2,3,4,0.5\n2,2,3,4,1.5\n");
+  EXPECT_EQ(error_of([&] { to_dataset(table); }), "csv: columns 2 and 4 are both called 'b'");
+  const std::vector<std::string> names{"a", "c"};
+  EXPECT_EQ(to_dataset(table, {.feature_names = names}).features(), 2)
+      << "the others do not matter";
+}
+
 TEST(Csv, InfersTheTask) {
   const auto task = [](std::vector<double> numbers) {
     return infer_task({.numbers = std::move(numbers)});

@@ -193,5 +193,30 @@ TEST(LayerNames, AreFoundAgain) {
   EXPECT_THAT(message_of<ArgumentError>([] { likelihood_named("cauchy"); }), HasSubstr("huber"));
 }
 
+TEST(Model, RefusesTargetsOutsideTheDomainOfTheLoss) {
+  const auto prepare = [](const Likelihood& likelihood, const std::vector<double>& targets) {
+    Dataset data;
+    const auto rows = static_cast<Index>(targets.size());
+    data.x = noise(rows, 2, 5);
+    data.y = matrix(rows, 1, targets);
+    return Model({Linear{2, 1}}, likelihood).prepare(data);
+  };
+  const auto refusal = [&](const Likelihood& likelihood, const std::vector<double>& targets) {
+    return message_of<ArgumentError>([&] { prepare(likelihood, targets); });
+  };
+  EXPECT_EQ(refusal(Poisson{}, {0, 2.5, -1}),
+            "target, row 3: -1, expected a number >= 0 for loss 'poisson'");
+  EXPECT_EQ(refusal(NegativeBinomial{}, {-0.5, 1}),
+            "target, row 1: -0.5, expected a number >= 0 for loss 'negative-binomial'");
+  EXPECT_EQ(refusal(Gamma{}, {1, 0}), "target, row 2: 0, expected a number > 0 for loss 'gamma'");
+  EXPECT_THAT(refusal(Gamma{}, {1, NAN}), HasSubstr("row 2: nan"));
+  EXPECT_THAT(refusal(Poisson{}, {INFINITY}), HasSubstr("row 1: inf"));
+  EXPECT_THAT(refusal(Bernoulli{}, {2}), HasSubstr("needs class labels"));
+  EXPECT_THAT(refusal(HingeLoss{}, {0.5}), HasSubstr("needs class labels"));
+  EXPECT_EQ(prepare(Poisson{}, {0, 3}).y.rows(), 2);
+  EXPECT_EQ(prepare(Gamma{}, {0.25, 3}).y.rows(), 2);
+  EXPECT_EQ(prepare(Gaussian{}, {-1, 0}).y.rows(), 2);
+}
+
 }  // namespace
 }  // namespace chainrule

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <limits>
 #include <sstream>
 
@@ -37,6 +38,7 @@ Model example() {
   model.schema() = {.feature_names = {"a", "b \"quoted\"", "c,d", "\u00e9", "", "f"},
                     .class_names = {"x", "y", "z"},
                     .target_name = "kind",
+                    .offset_name = "log_exposure",
                     .standardizer = Standardizer::fit(data.x)};
   Trainer(model, Adam{}, {.threads = 1}).fit(data, {.epochs = 2});
   return model;
@@ -84,6 +86,15 @@ TEST(ModelFile, ReloadsToTheSameBitsFromPathStreamAndMemory) {
     EXPECT_EQ(save_to_memory(loaded), save_to_memory(model));
   }
   EXPECT_EQ(stream.str().substr(static_cast<std::size_t>(stream.tellg())), "behind");
+}
+
+TEST(ModelFile, TheOffsetIsOptional) {
+  const auto older = with_description(example(), [](json& d) {
+    EXPECT_EQ(d["schema"].at("offset_name"), "log_exposure");
+    d["schema"].erase("offset_name");
+  });
+  EXPECT_EQ(load_model(older).schema().offset_name, "");
+  refusal([](json& d) { d["schema"]["offset_name"] = 3; });
 }
 
 TEST(ModelFile, KeepsFloat64) {
@@ -285,6 +296,36 @@ TEST(ModelFile, LeavesAModelAloneWhenATensorDoesNotFit) {
     EXPECT_THAT(error_of([&] { load_parameters(fresh, file); }), HasSubstr("4.weight"));
     EXPECT_EQ(bits(fresh.parameters()), before);
   }
+}
+
+TEST(ModelFile, RefusesParametersThatAreNotFinite) {
+  const Model model = example();
+  const auto refused = [&](const char* name, Index i, Index j, double value, DType dtype) {
+    TensorFile file = to_tensor_file(model);
+    for (auto& [key, tensor] : file.tensors) {
+      tensor = tensor.to(DType::kFloat64);
+      if (key == name) tensor.as<double>()(i, j) = value;
+      tensor = tensor.to(dtype);
+    }
+    Model fresh(model.layers(), model.likelihood(), DType::kFloat32, 79);
+    const std::string before = bits(fresh.parameters());
+    const std::string message = error_of([&] { load_parameters(fresh, file); });
+    EXPECT_EQ(bits(fresh.parameters()), before);
+    return message;
+  };
+  EXPECT_EQ(refused("4.weight", 2, 5, NAN, DType::kFloat32),
+            "tensor '4.weight': element [2, 5] is nan, expected a finite number");
+  EXPECT_EQ(refused("0.bias", 0, 7, -INFINITY, DType::kFloat32),
+            "tensor '0.bias': element [7] is -inf, expected a finite number");
+  EXPECT_EQ(refused("0.weight", 7, 1, 1e39, DType::kFloat64),
+            "tensor '0.weight': element [7, 1] is 1e+39, expected a finite number of float32");
+
+  Model broken = model.clone();
+  Tensor nan({1, 8});
+  nan.as<float>()(0, 3) = NAN;
+  copy_values(nan.view(), broken.parameters().mutable_view(1));
+  EXPECT_THAT(error_of([&] { load_model(save_to_memory(broken)); }),
+              AllOf(::testing::StartsWith("memory: tensor '0.bias'"), HasSubstr("[3] is nan")));
 }
 
 TEST(ModelFile, RefusesToWriteNamesThatAreNotUtf8) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "chainrule/learn/array_files.hpp"
+#include "chainrule/learn/model_file.hpp"
 #include "process.hpp"
 
 namespace chainrule::testing {
@@ -63,6 +64,14 @@ TEST_F(Inputs, BrokenDataIsAClearError) {
   expect_error(train(directory_ / "nan.npy", "2-1"), "row 2, column 2");
 }
 
+TEST_F(Inputs, ATargetOfOneClassIsAnError) {
+  for (const std::string model : {"1-1", "1-2"}) {
+    expect_error(train(file("text.csv", "a,kind\n1,x\n2,x\n"), model),
+                 "the target 'kind' has 1 class, expected at least 2");
+    expect_error(train(file("zeros.csv", "a,kind\n1,0\n2,0\n"), model), "1 class");
+  }
+}
+
 TEST_F(Inputs, OptionsThatDoNotFitTheDataAreErrors) {
   expect_error(train("digits", "63-10"), "expected 64");
   expect_error(train("digits", "64-9"), "expected 10, the classes of digits");
@@ -102,6 +111,39 @@ TEST_F(Inputs, WhatCannotBeWrittenIsFoundBeforeTraining) {
   }
 }
 
+TEST_F(Inputs, PredictionsGoStraightToDescriptorsAndThroughLinks) {
+  const std::string model = directory_ / "model";
+  Arguments arguments = train("digits", "64-10");
+  arguments.insert(arguments.end(), {"--epochs", "1", "--out", model});
+  run_ok(arguments);
+  const auto predict = [&](const std::string& out) {
+    return run_ok({"predict", "--model", model, "--data", "digits", "--out", out});
+  };
+  const std::string path = directory_ / "p.csv";
+  predict(path);
+  const std::string expected = read_text(path);
+  ASSERT_EQ(lines_of(expected).size(), 361U);
+  // Here standard output is a file; the predictions are all that comes.
+  const std::string link = directory_ / "link.csv";
+  std::filesystem::create_symlink("/dev/stdout", link);
+  for (const std::string& out : {std::string("/dev/stdout"), std::string("/dev/fd/1"),
+                                 std::string("/proc/self/fd/1"), link}) {
+    EXPECT_EQ(predict(out), expected) << out;
+  }
+  expect_error({"predict", "--model", model, "--data", "digits", "--out", "/dev/fd/987"}, "987");
+  EXPECT_EQ(predict("/dev/null"), "");
+
+  // A link whose directory has no room for a file beside it, to a file that is written.
+  std::filesystem::create_directory(directory_ / "closed");
+  std::filesystem::create_symlink(directory_ / "target.csv", directory_ / "closed/link.csv");
+  std::filesystem::permissions(directory_ / "closed", std::filesystem::perms::owner_read |
+                                                          std::filesystem::perms::owner_exec);
+  predict(directory_ / "closed/link.csv");
+  std::filesystem::permissions(directory_ / "closed", std::filesystem::perms::owner_all);
+  EXPECT_TRUE(std::filesystem::is_symlink(directory_ / "closed/link.csv"));
+  EXPECT_EQ(read_text(directory_ / "target.csv"), expected);
+}
+
 TEST_F(Inputs, TrainingThatDivergesStopsWithTheBatch) {
   std::string text = "a,y\n";
   for (int i = 1; i < 40; ++i)
@@ -111,6 +153,40 @@ TEST_F(Inputs, TrainingThatDivergesStopsWithTheBatch) {
                                      "--out", directory_ / "model"});
   expect_error(arguments, "epoch 1, batch ");
   EXPECT_FALSE(std::filesystem::exists(directory_ / "model"));
+}
+
+TEST_F(Inputs, NumbersThatDoNotFitTheModelAreErrors) {
+  const std::string model = directory_ / "model";
+  Arguments arguments = train(file("d.csv", "a,b,y\n1,2,0.5\n3,1,1.5\n2,2,2.5\n"), "2-1");
+  arguments.insert(arguments.end(), {"--out", model});
+  run_ok(arguments);
+  const std::string p = directory_ / "p.csv";
+  const std::string big = file("big.csv", "a,b,y\n1,2,0.5\n3,1e39,1.5\n");
+  expect_error(train(big, "2-1"), "features, row 2, column 2: 1e+39 does not fit float32");
+  expect_error({"evaluate", "--model", model, "--data", big}, "row 2, column 2: 1e+39");
+  expect_error({"predict", "--model", model, "--data", big, "--out", p}, "row 2, column 2: 1e+39");
+  EXPECT_FALSE(std::filesystem::exists(p));
+  expect_error({"evaluate", "--model", model, "--data", file("t.csv", "a,b,y\n1,2,1e39\n")},
+               "target, row 1, column 1: 1e+39 does not fit float32");
+  // Squared, the error of row 3 is too large.
+  expect_error({"evaluate", "--model", model, "--data",
+                file("e.csv", "a,b,y\n1,2,0.5\n1,2,1\n1,2,1e30\n1,2,2\n1,2,3\n")},
+               "row 3: the loss is inf");
+}
+
+TEST_F(Inputs, PredictionsThatAreNotFiniteAreErrors) {
+  const std::string model = directory_ / "model";
+  Model exponential({Linear{.in = 1, .out = 1, .bias = false}}, Poisson{}, DType::kFloat32, 1);
+  Tensor weight({1, 1});
+  weight.as<float>()(0, 0) = 1;
+  copy_values(weight.view(), exponential.parameters().mutable_view(0));
+  save(exponential, model);
+  // exp(100) exceeds float32.
+  const std::string data = file("d.csv", "a,y\n1,2\n2,3\n100,4\n");
+  expect_error({"predict", "--model", model, "--data", data, "--out", directory_ / "p.csv"},
+               "predictions: row 3, column 1 is inf");
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "p.csv"));
+  expect_error({"evaluate", "--model", model, "--data", data}, "row 3: the loss is");
 }
 
 TEST_F(Inputs, DamagedModelsAreClearErrors) {
@@ -129,7 +205,8 @@ TEST_F(Inputs, DamagedModelsAreClearErrors) {
   expect_both(file("empty", ""), "empty");
   expect_both(file("short", bytes.substr(0, bytes.size() / 2)), "short");
   expect_both(file("long", "\xff\xff\xff\xff\xff\xff\xff\x7f" + bytes.substr(8)), "long");
-  expect_both(file("text", "a,b\n1,2\n3,4\n"), "text");
+  expect_both(file("text.csv", "a,b\n1,2\n3,4\n"), "text.csv: a header of ");
+  expect_both(directory_ / "text.csv", "is it a safetensors file?");
   std::string newer = bytes;
   const std::size_t at = newer.find("format_version");
   ASSERT_NE(at, std::string::npos);

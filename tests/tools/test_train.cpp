@@ -256,6 +256,50 @@ TEST(Train, PoissonCountsFitTheGroupMeans) {
   }
 }
 
+TEST(Train, BundledDataNeedsNoModel) {
+  const std::string text = run_ok({"train", "--data", "digits", "--epochs", "1"});
+  // 64 x 64 + 64 and 64 x 10 + 10
+  EXPECT_THAT(text, HasSubstr("model  64-64-10, relu, loss softmax, float32, 4810 parameters"));
+  const std::string help = run_ok({"train", "--help"});
+  EXPECT_THAT(help, HasSubstr("784-256-128-10"));
+  Directory directory;
+  const std::string data = write_text(directory / "d.csv", "a,y\n1,0.5\n2,1.5\n");
+  const Outcome outcome = run({"train", "--data", data});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--model is required"));
+}
+
+TEST(Train, TheModelRemembersItsOffset) {
+  Directory directory;
+  const std::string data = write_text(directory / "counts.csv", counts(true));
+  const std::string model = directory / "model";
+  run_ok({"train", "--data", data, "--loss", "poisson", "--offset", "1", "--model", "1-1",
+          "--epochs", "3", "--out", model});
+  const auto predict = [&](const std::string& table, const Arguments& rest) {
+    run_ok(Arguments{"predict", "--model", model, "--data", table, "--out", directory / "p.csv"} +
+           rest);
+    return numbers(read_csv(directory / "p.csv"), "mean");
+  };
+  const std::vector<double> means = predict(data, {});
+  EXPECT_EQ(predict(data, {"--offset", "log_exposure"}), means);
+  // The same rows with an offset of 0 beside: the exposure was 2.
+  const std::string zero =
+      write_text(directory / "zero.csv", "x,log_exposure,zero\n0,0.69314718055994529,0\n");
+  EXPECT_NEAR(predict(zero, {"--offset", "zero"}).front(), means.front() / 2, 1e-5);
+  const Arguments evaluate{"evaluate", "--model", model, "--data", data};
+  EXPECT_EQ(run_ok(evaluate), run_ok(evaluate + Arguments{"--offset", "log_exposure"}));
+
+  const std::string without = write_text(directory / "without.csv", counts(false));
+  for (const Arguments& command :
+       {Arguments{"evaluate", "--model", model, "--data", without},
+        Arguments{"predict", "--model", model, "--data", without, "--out", directory / "p.csv"}}) {
+    const Outcome outcome = run(command);
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_THAT(outcome.err, HasSubstr("no column 'log_exposure'"));
+    EXPECT_THAT(outcome.err, HasSubstr("wanted as the offset"));
+  }
+}
+
 TEST(Train, SampleWeightsSelect) {
   Directory directory;
   const std::string data =

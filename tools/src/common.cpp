@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -10,6 +11,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
+
+#include "chainrule/learn/output.hpp"
 
 namespace chainrule::tools {
 namespace {
@@ -42,15 +45,22 @@ std::unique_ptr<ScopedThreadLimit> ComputeOptions::allow_threads() const {
 }
 
 void expect_writable(const fs::path& path) {
+  const Destination destination = destination_of(path);
+  if (destination.descriptor >= 0) {
+    const int flags = ::fcntl(destination.descriptor, F_GETFL);
+    if (flags < 0) fail_to_write(path, errno);
+    if ((flags & O_ACCMODE) == O_RDONLY) fail_to_write(path, EBADF);
+    return;
+  }
   std::error_code ignored;
-  const fs::file_status status = fs::status(path, ignored);
+  const fs::file_status status = fs::status(destination.path, ignored);
   if (fs::is_directory(status)) fail_to_write(path, EISDIR);
-  if (fs::exists(status) && !fs::is_regular_file(status)) {
+  if (destination.direct) {
     if (::access(path.c_str(), W_OK) != 0) fail_to_write(path, errno);
     return;
   }
   // Files appear by renaming one beside them, so what counts is whether that one can be made.
-  std::string probe = path.string() + ".XXXXXX";
+  std::string probe = destination.path.string() + ".XXXXXX";
   const int descriptor = ::mkstemp(probe.data());
   if (descriptor < 0) fail_to_write(path, errno);
   ::close(descriptor);

@@ -60,7 +60,7 @@ DatasetOptions dataset_options(const Model& model, const std::string& data,
   DatasetOptions wanted{.target = columns.target,
                         .task = classes ? Task::kClassification : Task::kRegression,
                         .weight = columns.weights,
-                        .offset = columns.offset};
+                        .offset = columns.offset.empty() ? schema.offset_name : columns.offset};
   if (has_test_rows(data)) return wanted;
   if (classes) wanted.class_names = schema.class_names;
   wanted.feature_names = schema.feature_names;

@@ -2,9 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -80,13 +83,40 @@ std::string as_text(const Evaluation& result, const Rows& rows, const Model& mod
   return text;
 }
 
+bool is_finite(const Evaluation& result) {
+  return std::isfinite(result.loss) && (!result.rmse || std::isfinite(*result.rmse));
+}
+
+// Halves the rows until one is left whose loss or error is not finite.
+[[noreturn]] void fail_at_row(Predictor& predictor, const Rows& rows) {
+  std::vector<std::uint32_t> suspects(static_cast<std::size_t>(rows.data.rows()));
+  std::iota(suspects.begin(), suspects.end(), 0U);
+  while (suspects.size() > 1) {
+    const auto middle = suspects.begin() + static_cast<std::ptrdiff_t>(suspects.size() / 2);
+    const std::vector<std::uint32_t> front(suspects.begin(), middle);
+    const std::vector<std::uint32_t> back(middle, suspects.end());
+    const bool in_front = !is_finite(predictor.evaluate(rows.data.subset(front)));
+    if (!in_front && is_finite(predictor.evaluate(rows.data.subset(back)))) {
+      throw FormatError(fmt::format("{}: the loss of rows {} to {} together is not finite",
+                                    rows.name, suspects.front() + 1, suspects.back() + 1));
+    }
+    suspects = in_front ? front : back;
+  }
+  const Evaluation result = predictor.evaluate(rows.data.subset(suspects));
+  throw FormatError(fmt::format("{}: row {}: the loss is {}{}, expected a finite number", rows.name,
+                                suspects.front() + 1, result.loss,
+                                result.rmse ? fmt::format(", the error {}", *result.rmse) : ""));
+}
+
 int evaluate_command(const EvaluateOptions& options) {
-  PredictorOptions predictor = options.compute.predictor();
+  const PredictorOptions compute = options.compute.predictor();
   const Model model = load_model(options.model);
   const auto limit = options.compute.allow_threads();
   const Rows rows =
       load_test_rows(options.data, dataset_options(model, options.data, options.columns));
-  const Evaluation result = evaluate(model, rows.data, predictor);
+  Predictor predictor(model, compute);
+  const Evaluation result = predictor.evaluate(rows.data);
+  if (!is_finite(result)) fail_at_row(predictor, rows);
   std::cout << (options.json ? to_text(as_json(result, rows, model))
                              : as_text(result, rows, model));
   return kExitOk;
@@ -104,7 +134,8 @@ Command add_evaluate(CLI::App& app) {
   sub->add_option("--weights", options->columns.weights,
                   "Name or index of a column of sample weights");
   sub->add_option("--offset", options->columns.offset,
-                  "Name or index of a column to add to the logits (losses with log link)");
+                  "Name or index of a column to add to the logits (losses with log link; "
+                  "default: as in training)");
   sub->add_flag("--json", options->json, "The same as JSON");
   options->compute.add_to(*sub);
   sub->footer(std::string(kDataHelp) + R"(
@@ -112,7 +143,7 @@ Command add_evaluate(CLI::App& app) {
 Examples:
   chainrule evaluate --model digits.safetensors --data digits
   chainrule evaluate --model flowers.safetensors --data test.csv --json
-  chainrule evaluate --model claims.safetensors --data test.csv --offset log_exposure)");
+  chainrule evaluate --model claims.safetensors --data test.csv)");
   return [options] { return evaluate_command(*options); };
 }
 

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -12,6 +11,7 @@
 #include "chainrule/learn/evaluate.hpp"
 #include "chainrule/learn/load.hpp"
 #include "chainrule/learn/model_file.hpp"
+#include "chainrule/learn/output.hpp"
 #include "commands.hpp"
 #include "data.hpp"
 
@@ -31,22 +31,31 @@ struct Inputs {
   Tensor offset;
 };
 
+// The column of `name`; says why it is wanted when there is none.
+const CsvColumn& offset_column(const CsvTable& table, const std::string& name) {
+  try {
+    return table.columns[static_cast<std::size_t>(find_column(table, name))];
+  } catch (const ArgumentError& error) {
+    throw ArgumentError(fmt::format("{} (wanted as the offset)", error.what()));
+  }
+}
+
 Inputs load_inputs(const PredictOptions& options, const Model& model) {
+  const std::string& offset = options.offset.empty() ? model.schema().offset_name : options.offset;
   if (has_test_rows(options.data)) {
-    return {.x = load_test_rows(options.data, {.offset = options.offset}).data.x, .offset = {}};
+    return {.x = load_test_rows(options.data, {.offset = offset}).data.x, .offset = {}};
   }
   const CsvTable table = load_table(options.data);
   Inputs inputs{.x = feature_matrix(table, model.schema().feature_names, model.inputs()),
                 .offset = {}};
   expect_finite(inputs.x, options.data + ", features");
-  if (options.offset.empty()) return inputs;
-  const CsvColumn& column =
-      table.columns[static_cast<std::size_t>(find_column(table, options.offset))];
+  if (offset.empty()) return inputs;
+  const CsvColumn& column = offset_column(table, offset);
   if (!column.is_numeric()) {
     throw FormatError(
         fmt::format("{}: line {}, column '{}' is not a finite number, but the "
                     "column is the offset",
-                    options.data, column.text_line, options.offset));
+                    options.data, column.text_line, offset));
   }
   inputs.offset = Tensor({table.rows, 1}, DType::kFloat64);
   std::copy(column.numbers.begin(), column.numbers.end(), inputs.offset.as<double>().data);
@@ -87,8 +96,10 @@ CsvTable prediction_table(const PredictOptions& options, const Model& model, con
       texts.push_back(class_name(model, label));
     }
   }
-  const Tensor prediction = options.offset.empty() ? predictor.predict(inputs.x)
-                                                   : predictor.predict(inputs.x, inputs.offset);
+  const Tensor prediction = inputs.offset.shape().rank() == 0
+                                ? predictor.predict(inputs.x)
+                                : predictor.predict(inputs.x, inputs.offset);
+  expect_finite(prediction, options.data + ", predictions");
   const std::vector<std::string> names = number_names(model);
   for (Index j = 0; j < prediction.columns(); ++j) {
     table.names.push_back(names[static_cast<std::size_t>(j)]);
@@ -107,7 +118,7 @@ int predict(const PredictOptions& options) {
   const Model model = load_model(options.model);
   const CsvTable table = prediction_table(options, model, load_inputs(options, model));
   write_csv(table, options.out);
-  if (!std::filesystem::is_regular_file(options.out)) return kExitOk;  // /dev/stdout, say
+  if (destination_of(options.out).direct) return kExitOk;  // /dev/stdout, say
   std::cout << fmt::format("wrote {} predictions to {}\n", table.rows, options.out);
   return kExitOk;
 }
@@ -123,21 +134,19 @@ Command add_predict(CLI::App& app) {
       ->required();
   sub->add_option("--out", options->out, "CSV file to write, a row for each row of the data")
       ->required();
-  sub->add_option(
-      "--offset", options->offset,
-      "Name or index of a column to add to the logits (losses with log link); left out, "
-      "the offset is 0");
+  sub->add_option("--offset", options->offset,
+                  "Name or index of a column to add to the logits (losses with log link; "
+                  "default: as in training)");
   options->compute.add_to(*sub);
   sub->footer(
       R"(Columns are found by the names in the header, in any order; the target and other columns
-are ignored. Without a header they are taken by position, with or without the target's. The
-model file knows how to standardize them. --out gets the class and the probabilities of the
-classes, or the mean.
+are ignored. They are taken by position, with or without the target's, if the training data
+had none. The model file knows how to standardize them. --out gets the class and the
+probabilities of the classes, or the mean.
 
 Examples:
   chainrule predict --model flowers.safetensors --data new.csv --out predictions.csv
-  chainrule predict --model claims.safetensors --data new.csv \
-    --offset log_exposure --out means.csv)");
+  chainrule predict --model claims.safetensors --data new.csv --out means.csv)");
   return [options] { return predict(*options); };
 }
 

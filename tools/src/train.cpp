@@ -58,19 +58,22 @@ Likelihood likelihood_of(const TrainSettings& settings, const Dataset& data) {
 }
 
 // The widths of --model must be those of the data.
-void check_widths(const TrainOptions& options, const TrainSettings& settings, const Rows& rows,
-                  const Likelihood& likelihood) {
+void check_widths(const TrainSettings& settings, const Rows& rows, const Likelihood& likelihood) {
   const Dataset& data = rows.data;
+  if (is_classification(likelihood) && data.classes() < 2) {
+    throw FormatError(fmt::format("{}: the target '{}' has {} class, expected at least 2",
+                                  rows.name, data.target_name, data.classes()));
+  }
   const Index inputs = std::get<Linear>(settings.layers.front()).in;
   if (inputs != data.features()) {
     throw ArgumentError(
         fmt::format("--model {}: the first width is {}, expected {}, the features of {}",
-                    options.model, inputs, data.features(), rows.name));
+                    settings.model, inputs, data.features(), rows.name));
   }
   const bool softmax = std::holds_alternative<Categorical>(likelihood);
   const Index expected = softmax ? data.classes() : 1;
   if (outputs_of(settings) == expected) return;
-  throw ArgumentError(fmt::format("--model {}: the last width is {}, expected {}", options.model,
+  throw ArgumentError(fmt::format("--model {}: the last width is {}, expected {}", settings.model,
                                   outputs_of(settings), expected) +
                       (softmax ? fmt::format(", the classes of {}", rows.name)
                                : fmt::format(" with --loss {}", name_of(likelihood))));
@@ -83,6 +86,7 @@ Model make_model(const TrainOptions& options, const TrainSettings& settings,
   schema.feature_names = train.feature_names;
   schema.class_names = train.class_names;
   schema.target_name = train.target_name;
+  schema.offset_name = train.offset_name;
   if (options.standardize) schema.standardizer = Standardizer::fit(train.x);
   return model;
 }
@@ -97,12 +101,13 @@ std::string describe(const Rows& rows, const Split& split) {
   return text + "\n";
 }
 
-std::string describe(const Model& model, const TrainOptions& options) {
+std::string describe(const Model& model, const TrainOptions& options,
+                     const TrainSettings& settings) {
   Index parameters = 0;
   for (const auto& entry : model.parameters().layout().entries) {
     if (entry.learned) parameters += entry.shape.elements();
   }
-  return fmt::format("model  {}, {}, loss {}, {}, {} parameters\n", options.model,
+  return fmt::format("model  {}, {}, loss {}, {}, {} parameters\n", settings.model,
                      options.activation, name_of(model.likelihood()), to_string(model.dtype()),
                      parameters);
 }
@@ -192,7 +197,7 @@ int train(const TrainOptions& options) {
   const auto limit = options.compute.allow_threads();
   Rows rows = load_rows(options, settings);
   const Likelihood likelihood = likelihood_of(settings, rows.data);
-  check_widths(options, settings, rows, likelihood);
+  check_widths(settings, rows, likelihood);
 
   Split split;
   if (options.validation > 0) {
@@ -202,7 +207,7 @@ int train(const TrainOptions& options) {
   }
   const Model model = make_model(options, settings, likelihood, split.train);
   if (!options.quiet) {
-    std::cout << describe(rows, split) << describe(model, options) << std::flush;
+    std::cout << describe(rows, split) << describe(model, options, settings) << std::flush;
   }
   const InterruptGuard guard;
   const History history = fit(model, options, settings, split, guard);

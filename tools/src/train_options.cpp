@@ -3,7 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cmath>
+#include <limits>
+#include <system_error>
 
 #include "chainrule/learn/model.hpp"
 #include "data.hpp"
@@ -18,13 +21,19 @@ Ctrl-C ends training after the current batch; --out and --history are written al
 
 Examples:
   chainrule train --data digits --model 64-64-10 --epochs 60 --seed 1 --out digits.safetensors
-  chainrule train --data fashion-mnist --model 784-256-128-10 --batch 128 --schedule cosine
+  chainrule train --data fashion-mnist --batch 128 --schedule cosine
   chainrule train --data flowers.csv --target species --model 4-16-3 --standardize \
     --validation 0.1 --out flowers.safetensors --history flowers-history.csv
   chainrule train --data claims.csv --target count --offset log_exposure --model 9-32-1 \
     --loss poisson --standardize --optimizer adamw --learning-rate 1e-3 --weight-decay 0.01
   chainrule train --data prices.csv --model 12-1 --optimizer sgd --momentum 0.9 \
     --schedule cosine:0.05 --dtype float64)";
+
+/// Of the bundled data sets; "" for others.
+std::string default_widths(const std::string& data) {
+  if (data == "digits") return "64-64-10";
+  return data == "fashion-mnist" ? "784-256-128-10" : "";
+}
 
 void add_data_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--data", o.data, "digits, fashion-mnist or a file")->required();
@@ -40,8 +49,11 @@ void add_data_options(CLI::App& app, TrainOptions& o) {
 }
 
 void add_model_options(CLI::App& app, TrainOptions& o) {
-  app.add_option("--model", o.model, "Widths from features to outputs, as in 784-256-128-10")
-      ->required();
+  app.add_option(
+      "--model", o.model,
+      fmt::format("Widths from features to outputs, as in 8-32-1 (default: {} for digits, "
+                  "{} for fashion-mnist; required for files)",
+                  default_widths("digits"), default_widths("fashion-mnist")));
   app.add_option("--activation", o.activation,
                  "Between the layers: identity, relu, leaky_relu, elu, sigmoid, tanh, softplus, "
                  "silu, gelu or gelu_tanh")
@@ -51,6 +63,16 @@ void add_model_options(CLI::App& app, TrainOptions& o) {
                  "(default: softmax for classes, binary for two of them and one output, mse for "
                  "numbers)");
   app.add_option("--dtype", o.dtype, "float32 or float64")->capture_default_str();
+}
+
+/// What is wrong with a seed; "" for a good one. CLI11 names the range of double instead.
+std::string seed_text(const std::string& text) {
+  std::uint64_t seed = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, seed);
+  if (error == std::errc{} && stop == end) return "";
+  return fmt::format("{}, expected a whole number from 0 to {}", text,
+                     std::numeric_limits<std::uint64_t>::max());
 }
 
 void add_optimizer_options(CLI::App& app, TrainOptions& o) {
@@ -70,7 +92,7 @@ void add_optimizer_options(CLI::App& app, TrainOptions& o) {
       ->check(CLI::Range(Index{1}, kMany))
       ->capture_default_str();
   app.add_option("--seed", o.seed, "Of initial weights, shuffling and the validation split")
-      ->check(CLI::NonNegativeNumber)
+      ->check(seed_text)
       ->capture_default_str();
 }
 
@@ -116,7 +138,9 @@ TrainSettings resolve(const TrainOptions& o) {
   TrainSettings settings;
   const Layer activation =
       parse_option("--activation", [&] { return activation_named(o.activation); });
-  settings.layers = parse_option("--model", [&] { return mlp_layers(o.model, activation); });
+  settings.model = o.model.empty() ? default_widths(o.data) : o.model;
+  if (settings.model.empty()) throw UsageError("--model is required");
+  settings.layers = parse_option("--model", [&] { return mlp_layers(settings.model, activation); });
   if (!o.loss.empty()) {
     settings.likelihood = parse_option("--loss", [&] { return likelihood_named(o.loss); });
   }

@@ -44,6 +44,7 @@ struct TrainOptions {
 
 /// The same with names resolved.
 struct TrainSettings {
+  std::string model;  ///< --model, or the default for the data
   std::vector<Layer> layers;
   std::optional<Likelihood> likelihood;  ///< empty: chosen by the target column
   Optimizer optimizer;

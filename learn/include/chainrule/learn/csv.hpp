@@ -84,7 +84,8 @@ struct DatasetOptions {
 /// Classification: labels and class_names{}; names are sorted, numerically where the target is
 /// numeric. With DatasetOptions::class_names the labels index those, and another value in the
 /// target is a FormatError. Regression: y [n, 1]. FormatError naming line and column on a feature,
-/// weight, offset or real target that is not numeric.
+/// weight, offset or real target that is not numeric, and on two columns of one name unless
+/// DatasetOptions::feature_names chooses.
 CHAINRULE_API Dataset to_dataset(const CsvTable& table, const DatasetOptions& options = {});
 
 /// The columns that a model was trained on, [n, d] float64, for prediction; further columns (the

@@ -24,6 +24,7 @@ struct CHAINRULE_API Dataset {
   std::vector<std::string> feature_names{};  ///< d of them
   std::vector<std::string> class_names{};    ///< by class
   std::string target_name{};
+  std::string offset_name{};
 
   Index rows() const noexcept;
   Index features() const noexcept;

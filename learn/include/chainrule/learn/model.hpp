@@ -26,6 +26,7 @@ struct Schema {
   std::vector<std::string> feature_names;
   std::vector<std::string> class_names;
   std::string target_name;
+  std::string offset_name{};                 ///< column that was the offset; empty for none
   std::optional<Standardizer> standardizer;  ///< applied to inputs before the first layer
 
   bool operator==(const Schema&) const = default;
@@ -110,7 +111,9 @@ class CHAINRULE_API Model {
 
   /// The dataset as the network sees it: standardized, in the model's dtype, with the target as the
   /// likelihood wants it (real labels for Bernoulli, -1 and 1 for HingeLoss). ShapeError or
-  /// ArgumentError when features, classes or targets do not fit the model.
+  /// ArgumentError when features, classes or targets do not fit the model, or numbers its dtype,
+  /// and on targets < 0 for Poisson and NegativeBinomial, <= 0 for Gamma. (Classes are always in
+  /// the domain of the others.)
   Dataset prepare(const Dataset& data) const;
   /// The inputs alone.
   Tensor prepare_inputs(const Tensor& x) const;
