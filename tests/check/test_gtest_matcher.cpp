@@ -73,7 +73,7 @@ TEST_F(Matcher, ExplainsWhatIsWrong) {
   wrong();
   StringMatchResultListener listener;
   EXPECT_FALSE(ExplainMatchResult(HasCorrectGradients(), graph_, &listener));
-  EXPECT_THAT(listener.str(), AllOf(HasSubstr("gradient of x [5, 4]: 20 of 20 disagree"),
+  EXPECT_THAT(listener.str(), AllOf(HasSubstr("gradient of x [5, 4]: 40 of 420 disagree"),
                                     HasSubstr("hint: backward is 2 x too large")));
   StringMatchResultListener of_right;
   EXPECT_TRUE(ExplainMatchResult(HasCorrectGradients(), right(), &of_right));

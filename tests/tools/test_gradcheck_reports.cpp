@@ -108,7 +108,7 @@ TEST(GradcheckReports, TheLongTableHasALineForEachGradient) {
   ASSERT_EQ(lines.size(), run.records.size());
   EXPECT_THAT(lines[0], AllOf(StartsWith("tanh (a <b> & \"c\"), small"), HasSubstr("x [2, 3]"),
                               HasSubstr("agree")));
-  EXPECT_THAT(lines[2], HasSubstr("6 of 6 disagree"));
+  EXPECT_THAT(lines[2], HasSubstr("12 of 42 disagree"));
   EXPECT_THAT(lines[4], HasSubstr("failed"));
 }
 
@@ -116,7 +116,7 @@ TEST(GradcheckReports, FailuresShowWorstElementsAndHints) {
   const std::string text = failures_text(wrong_run());
   EXPECT_THAT(
       text, AllOf(HasSubstr("FAILED twice_tanh (a <b> & \"c\"), small, output [2, 3], float64\n"),
-                  HasSubstr("gradient of x [2, 3]: 6 of 6 disagree"),
+                  HasSubstr("gradient of x [2, 3]: 12 of 42 disagree"),
                   HasSubstr("hint: backward is 2 x too large"), HasSubstr("FAILED nothing, small"),
                   HasSubstr("nothing was compared"), Not(HasSubstr("FAILED tanh"))));
   EXPECT_EQ(failures_text(right_run()), "");
@@ -146,8 +146,9 @@ TEST(GradcheckReports, Json) {
   EXPECT_GT(wrong.at("tolerance"), wrong.at("error_bar"));
   const auto& gradient = wrong.at("gradients").at(0);
   EXPECT_EQ(gradient.at("name"), "x");
-  EXPECT_EQ(gradient.at("disagree"), 6);
-  EXPECT_EQ(gradient.at("failing").size(), 6U);
+  EXPECT_EQ(gradient.at("jacobian"), 36);
+  EXPECT_EQ(gradient.at("disagree"), 12);  // each element and its entry of the Jacobian's diagonal
+  EXPECT_EQ(gradient.at("failing").size(), 10U);
   EXPECT_THAT(std::string(gradient.at("hint")), HasSubstr("2 x too large"));
   // The worst element: tanh' counted twice.
   const auto& worst = gradient.at("worst");
@@ -176,7 +177,7 @@ TEST(GradcheckReports, JUnitIsWellFormedAndCounts) {
   const auto failures = cases[2]->all("failure");
   ASSERT_EQ(failures.size(), 1U);
   EXPECT_EQ(failures[0]->at("type"), "disagree");
-  EXPECT_THAT(failures[0]->at("message"), HasSubstr("6 of 6 disagree"));
+  EXPECT_THAT(failures[0]->at("message"), HasSubstr("12 of 42 disagree"));
   EXPECT_THAT(failures[0]->text, HasSubstr("hint: backward is 2 x too large"));
   EXPECT_EQ(cases[4]->all("failure").size(), 1U);
   EXPECT_TRUE(parse_markup(gradcheck_junit(right_run())).all("failure").empty());

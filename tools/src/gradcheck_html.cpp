@@ -90,7 +90,7 @@ std::string check_rows(GradcheckGroup group) {
   std::string text;
   for (const GradcheckRecord& record : group) {
     for (const ValueCheck& value : record.report.values) {
-      const bool compared = value.elements + value.directions > 0;
+      const bool compared = value.comparisons() > 0;
       const bool good = value.verdict <= Verdict::kKink && compared;
       text += row(record.name, record.report.dtype, shape_of(&value, false), compared_text(value),
                   compared ? &value.worst : nullptr, verdict_text(value), good);

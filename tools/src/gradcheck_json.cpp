@@ -38,11 +38,13 @@ Json as_json(const ValueCheck& value) {
             {"verdict", to_string(value.verdict)},
             {"elements", value.elements},
             {"directions", value.directions},
+            {"jacobian", value.jacobian},
             {"agree", value.agree},
             {"kinks", value.kinks},
             {"unresolved", value.unresolved},
+            {"waived", value.waived},
             {"disagree", value.disagree}};
-  if (value.elements + value.directions > 0) json["worst"] = as_json(value.worst);
+  if (value.comparisons() > 0) json["worst"] = as_json(value.worst);
   if (!value.failures.empty()) {
     json["failing"] = Json::array();
     for (const ElementCheck& element : value.failures) json["failing"].push_back(as_json(element));

@@ -50,7 +50,7 @@ WorstElement worst_of(GradcheckGroup group) {
   WorstElement worst;
   for (const GradcheckRecord& record : group) {
     for (const ValueCheck& value : record.report.values) {
-      if (value.elements + value.directions == 0) continue;
+      if (value.comparisons() == 0) continue;
       if (worst.element != nullptr && !is_worse(value.worst, *worst.element)) continue;
       worst = {&value, &value.worst};
     }
@@ -82,8 +82,7 @@ std::string compared_text(const ValueCheck& value) {
 std::string verdict_text(const ValueCheck& value) {
   if (value.verdict <= Verdict::kKink) return kinks_text(value.kinks);
   const Index count = value.verdict == Verdict::kDisagree ? value.disagree : value.unresolved;
-  return fmt::format("{} of {} {}", count, value.elements + value.directions,
-                     to_string(value.verdict));
+  return fmt::format("{} of {} {}", count, value.comparisons(), to_string(value.verdict));
 }
 
 std::string verdict_text(GradcheckGroup group) {

@@ -64,7 +64,7 @@ std::string GradcheckTable::lines(GradcheckGroup group) const {
   for (const GradcheckRecord& record : group) {
     const GradientReport& report = record.report;
     for (const ValueCheck& value : report.values) {
-      const bool compared = value.elements + value.directions > 0;
+      const bool compared = value.comparisons() > 0;
       text += line(record.name, report.dtype, &value, compared_text(value),
                    compared ? &value.worst : nullptr, verdict_text(value));
     }
