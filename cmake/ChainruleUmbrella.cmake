@@ -12,7 +12,7 @@ foreach(_chainrule_dir IN LISTS _chainrule_include_dirs)
     LIST_DIRECTORIES false
     RELATIVE ${_chainrule_dir}
     CONFIGURE_DEPENDS ${_chainrule_dir}/*.hpp)
-  list(FILTER _chainrule_headers EXCLUDE REGEX "/tbb_arena\\.hpp$")
+  list(FILTER _chainrule_headers EXCLUDE REGEX "/(tbb_arena|gtest)\\.hpp$")
   list(SORT _chainrule_headers)
   list(APPEND CHAINRULE_PUBLIC_HEADERS ${_chainrule_headers})
 endforeach()

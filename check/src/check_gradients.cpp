@@ -114,7 +114,9 @@ GradientReport check_graph(const Graph& graph, Value output, const Feed& feed,
     report.failures.push_back("running backward twice gives different bits");
   }
   const Index longest = longest_dimension(graph, output, rows_of_feed(feed));
-  compare_gradients(probe, settings_of(values, options, float32, longest), report);
+  CompareSettings settings = settings_of(values, options, float32, longest);
+  settings.batch_rows = rows_of_feed(feed);
+  compare_gradients(probe, settings, report);
   return report;
 }
 

@@ -8,6 +8,8 @@
 #include <numeric>
 #include <utility>
 
+#include "chainrule/check/hints.hpp"
+
 namespace chainrule::internal {
 namespace {
 
@@ -257,8 +259,14 @@ class VariableCheck {
     const Scale each = scale(gradients.largest_of_each(), all.jacobian);
     for (Comparison& comparison : all.elements) count(judge_twice(comparison, sum));
     for (const Comparison& comparison : all.directions) count(judge(comparison, sum));
-    for (const Comparison& comparison : all.jacobian) count(judge(comparison, each));
     for (Comparison& comparison : float32_only_) count(judge_twice(comparison, sum));
+    if (result_.verdict == Verdict::kDisagree) {
+      const ConstTensorView gradient = gradients.sum.view();
+      const auto hint =
+          gradient_hint(judged_, {gradient.rows, gradient.columns, settings_.batch_rows});
+      if (hint) result_.hint = hint->text;
+    }
+    for (const Comparison& comparison : all.jacobian) count(judge(comparison, each));
     return std::move(result_);
   }
 
@@ -313,6 +321,7 @@ class VariableCheck {
   }
 
   void count(const ElementCheck& check) {
+    judged_.push_back(check);
     tally(result_, check, expected_.waived, settings_.max_failures);
   }
 
@@ -323,6 +332,7 @@ class VariableCheck {
   const CompareSettings::Expectation& expected_;
   ValueCheck result_;
   std::vector<Comparison> float32_only_;
+  std::vector<ElementCheck> judged_;
   Tensor spread_;
 };
 

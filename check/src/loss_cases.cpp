@@ -18,7 +18,7 @@ constexpr Fill kEvenSixteenths{Fill::Kind::kEvenSixteenths, -2, 2};
 constexpr Fill kProbabilities{Fill::Kind::kUniform, 0, 1};
 constexpr Fill kDistributions{Fill::Kind::kRows, 0, 1};
 constexpr Fill kCounts{Fill::Kind::kIntegers, 0, 6};
-constexpr Fill kPositive{Fill::Kind::kUniform, 0.25, 3};
+constexpr Fill kPositiveTargets{Fill::Kind::kUniform, 0.25, 3};
 constexpr Fill kSigns{Fill::Kind::kSigns, -1, 1};
 // Few values, so that x = target or t x = 1 now and then ...
 constexpr Fill kCrowded{Fill::Kind::kEvenSixteenths, -0.25, 0.25};
@@ -93,7 +93,7 @@ void add_loss_cases(std::vector<OpCase>& cases) {
                   [](const Value& x, const Value& t) { return hinge(x, t, {.reduction = kNone}); });
   rows.add(kPoissonOp, kLogits, kCounts, poisson_terms,
            [](const Value& x, const Value& t) { return poisson_nll(x, t, {.reduction = kNone}); });
-  rows.add(kGammaOp, kLogits, kPositive, gamma_terms, [](const Value& x, const Value& t) {
+  rows.add(kGammaOp, kLogits, kPositiveTargets, gamma_terms, [](const Value& x, const Value& t) {
     return gamma_nll(x, t, {.shape = 1.5, .reduction = kNone});
   });
   rows.add(kNegativeBinomialOp, kLogits, kCounts, negative_binomial_terms,

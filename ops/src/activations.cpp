@@ -67,13 +67,36 @@ struct Unary {
   template <class T>
   static void backward(const OpContext& context) {
     if (!context.wants(0)) return;
-    const auto source = [&]() -> MatrixView<const T> {
-      if constexpr (kReadsOutput) return context.out<T>();
-      return context.input<T>(0);
-    }();
     internal::kernels<T>(context).unary_backward[kIndex](
-        source, context.out_gradient<T>(), context.in_gradient<T>(0),
+        source<T>(context), context.out_gradient<T>(), context.in_gradient<T>(0),
         context.attributes->real.data(), context.accumulates(0));
+  }
+
+  template <class T>
+  static void jvp(const OpContext& context) {
+    internal::kernels<T>(context).unary_tangent[kIndex](
+        context.input<T>(0), context.in_tangent<T>(0), context.out_tangent<T>(),
+        context.attributes->real.data());
+  }
+
+  /// tdx += tdy f' + dy f'' tx.
+  template <class T>
+  static void backward_jvp(const OpContext& context) {
+    if (!context.wants_tangent(0)) return;
+    const Kernels<T>& k = internal::kernels<T>(context);
+    const double* const parameters = context.attributes->real.data();
+    const MatrixView<T> tdx = context.in_gradient_tangent<T>(0);
+    k.unary_backward[kIndex](source<T>(context), context.out_gradient_tangent<T>(), tdx, parameters,
+                             context.accumulates(0));
+    k.unary_curvature[kIndex](source<T>(context), context.out_gradient<T>(),
+                              context.in_tangent<T>(0), tdx, parameters, true);
+  }
+
+ private:
+  template <class T>
+  static MatrixView<const T> source(const OpContext& context) {
+    if constexpr (kReadsOutput) return context.out<T>();
+    return context.input<T>(0);
   }
 };
 
@@ -81,6 +104,7 @@ struct Identity {
   static constexpr std::string_view kName = "identity";
   static constexpr OpTraits kTraits{.backward_reads = {.inputs = 0, .output = false},
                                     .elementwise = true,
+                                    .linear = true,
                                     .output_may_alias_input = true,
                                     .gradient_may_alias = true,
                                     .handles_overwrite = true};
@@ -98,6 +122,11 @@ struct Identity {
   template <class T>
   static void backward(const OpContext& context) {
     if (context.wants(0)) internal::pass_gradient<T>(context, 0);
+  }
+
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
   }
 };
 

@@ -11,6 +11,7 @@ struct AddBias {
   static constexpr OpTraits kTraits{.min_inputs = 2,
                                     .max_inputs = 2,
                                     .backward_reads = {.inputs = 0, .output = false},
+                                    .linear = true,
                                     .output_may_alias_input = true,
                                     .gradient_may_alias = true,
                                     .handles_overwrite = true};
@@ -38,6 +39,11 @@ struct AddBias {
           context.out_gradient<T>(), context.in_gradient<T>(1).data, context.accumulates(1));
     }
     if (context.wants(0)) internal::pass_gradient<T>(context, 0);
+  }
+
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
   }
 };
 

@@ -15,6 +15,7 @@ constexpr OpTraits binary_traits(std::uint32_t backward_inputs) {
           .max_inputs = 2,
           .backward_reads = {.inputs = backward_inputs, .output = false},
           .elementwise = true,
+          .linear = backward_inputs == 0,
           .output_may_alias_input = true,
           .gradient_may_alias = true,
           .handles_overwrite = true};
@@ -60,6 +61,10 @@ struct Add : OneFlopAnElement {
   static void backward(const OpContext& context) {
     for_wanted_inputs(context, [&](int input) { internal::pass_gradient<T>(context, input); });
   }
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
+  }
 };
 
 struct Sub : OneFlopAnElement {
@@ -78,6 +83,10 @@ struct Sub : OneFlopAnElement {
                                                context.in_gradient<T>(input),
                                                context.accumulates(input));
     });
+  }
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
   }
 };
 
@@ -98,12 +107,31 @@ struct Mul : OneFlopAnElement {
                                              context.accumulates(input));
     });
   }
+  template <class T>
+  static void jvp(const OpContext& context) {
+    const Kernels<T>& k = internal::kernels<T>(context);
+    k.mul(context.in_tangent<T>(0), context.input<T>(1), context.out_tangent<T>());
+    k.mul_into(context.input<T>(0), context.in_tangent<T>(1), context.out_tangent<T>(), true);
+  }
+  /// tda += tdy b + dy tb, tdb += tdy a + dy ta.
+  template <class T>
+  static void backward_jvp(const OpContext& context) {
+    const Kernels<T>& k = internal::kernels<T>(context);
+    for (const int input : {0, 1}) {
+      if (!context.wants_tangent(input)) continue;
+      const MatrixView<T> sum = context.in_gradient_tangent<T>(input);
+      k.mul_into(context.out_gradient_tangent<T>(), context.input<T>(1 - input), sum,
+                 context.accumulates(input));
+      k.mul_into(context.out_gradient<T>(), context.in_tangent<T>(1 - input), sum, true);
+    }
+  }
 };
 
 struct Scale : OneFlopAnElement {
   static constexpr std::string_view kName = "scale";
   static constexpr OpTraits kTraits{.backward_reads = {.inputs = 0, .output = false},
                                     .elementwise = true,
+                                    .linear = true,
                                     .output_may_alias_input = true,
                                     .gradient_may_alias = true,
                                     .handles_overwrite = true};
@@ -124,6 +152,10 @@ struct Scale : OneFlopAnElement {
     internal::kernels<T>(context).scale_into(static_cast<T>(context.attributes->real[0]),
                                              context.out_gradient<T>(), context.in_gradient<T>(0),
                                              context.accumulates(0));
+  }
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
   }
 };
 

@@ -124,6 +124,18 @@ struct BatchNorm {
   }
 
   template <class T>
+  static void jvp(const OpContext& context) {
+    for_column_tiles(context, context.input<T>(kX).columns, [&](Index first, Index count) {
+      if (context.mode == Mode::kInference) {
+        jvp_tile<T>(context, first, count, RunningStatistics<T>(context, first, count).view(count));
+      } else {
+        jvp_tile<T>(context, first, count,
+                    internal::column_window(context.saved.as<T>(), first, count));
+      }
+    });
+  }
+
+  template <class T>
   static void commit(const OpContext& context) noexcept {
     if (context.batch_rows == 0) return;
     const double rows = static_cast<double>(context.batch_rows);
@@ -142,6 +154,36 @@ struct BatchNorm {
   }
 
  private:
+  /// Along tx, the batch's mean moves by mean(tx) and rstd by -rstd^2 mean(h tx), h = (x - mean)
+  /// rstd; running statistics do not move.
+  template <class T>
+  static void jvp_tile(const OpContext& context, Index first, Index count,
+                       MatrixView<const T> stats) {
+    const auto x = internal::column_window(context.input<T>(kX), first, count);
+    const auto tx = internal::column_window(context.in_tangent<T>(kX), first, count);
+    const auto ty = internal::column_window(context.out_tangent<T>(), first, count);
+    const Index averaged = context.mode == Mode::kTraining ? x.rows : 0;
+    for (Index j = 0; j < count; ++j) {
+      const double mean = static_cast<double>(stats(0, j));
+      const double variance = static_cast<double>(stats(1, j));
+      const double rstd = 1 / std::sqrt(variance + context.attributes->real[1]);
+      const auto h = [&](Index i) { return (static_cast<double>(x(i, j)) - mean) * rstd; };
+      const auto along = [&](Index i) { return static_cast<double>(tx(i, j)); };
+      double tmean = 0, product = 0;
+      for (Index i = 0; i < averaged; ++i) {
+        tmean += along(i) / static_cast<double>(averaged);
+        product += h(i) * along(i) / static_cast<double>(averaged);
+      }
+      const auto gamma = static_cast<double>(context.input<T>(kGamma)(0, first + j));
+      const auto tgamma = static_cast<double>(context.in_tangent<T>(kGamma)(0, first + j));
+      const auto tbeta = static_cast<double>(context.in_tangent<T>(kBeta)(0, first + j));
+      for (Index i = 0; i < x.rows; ++i) {
+        const double th = rstd * (along(i) - tmean - h(i) * product);
+        ty(i, j) = static_cast<T>(th * gamma + h(i) * tgamma + tbeta);
+      }
+    }
+  }
+
   template <class T>
   static MatrixView<T> gradient_window(const OpContext& context, int input, Index first,
                                        Index count) {

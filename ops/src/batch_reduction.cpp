@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 
 #include "chainrule/ops/reductions.hpp"
 #include "op_support.hpp"
 
 namespace chainrule {
 namespace {
-
-enum Input : int { kX, kWeights, kTotal };
 
 /// sums[j] = sum of w_i x(i, j) over the rows with w_i != 0.
 template <class T>
@@ -21,6 +20,10 @@ void weighted_sums(MatrixView<const T> x, MatrixView<const T> weights, double* s
 
 template <bool kMean>
 struct BatchReduction {
+  enum Input : int { kX, kWeights, kTotal };
+  /// Columns that jvp sums at a time.
+  static constexpr Index kSums = 256;
+
   static constexpr std::string_view kName = kMean ? "batch_mean" : "batch_sum";
   static constexpr OpTraits kTraits{
       .kind = OpKind::kBatchReduction,
@@ -28,6 +31,7 @@ struct BatchReduction {
       .max_inputs = kMean ? 3 : 2,
       .backward_reads = {.inputs = kMean ? 0b110U : 0b010U, .output = false},
       .differentiable_inputs = 0b001,
+      .linear = true,
       .handles_overwrite = true};
 
   static Shape infer(const InferContext& context) {
@@ -47,13 +51,7 @@ struct BatchReduction {
 
   template <class T>
   static void forward(const OpContext& context) {
-    const MatrixView<const T> x = context.input<T>(kX);
-    std::fill_n(context.partial, x.columns, 0.0);
-    if (context.input_count == 1) {
-      internal::kernels<T>(context).column_sum_double(x, context.partial);
-    } else {
-      weighted_sums(x, context.input<T>(kWeights), context.partial);
-    }
+    sum_rows<T>(context, context.input<T>(kX), context.partial);
   }
 
   template <class T>
@@ -62,6 +60,22 @@ struct BatchReduction {
     const double denominator = divisor<T>(context);
     for (Index j = 0; j < y.columns; ++j) {
       y(0, j) = static_cast<T>(denominator == 0 ? 0 : context.partial[j] / denominator);
+    }
+  }
+
+  template <class T>
+  static void jvp(const OpContext& context) {
+    const MatrixView<T> ty = context.out_tangent<T>();
+    const double denominator = divisor<T>(context);
+    std::array<double, kSums> sums;
+    for (Index first = 0; first < ty.columns; first += kSums) {
+      const Index count = std::min(kSums, ty.columns - first);
+      sum_rows<T>(context, internal::column_window(context.in_tangent<T>(kX), first, count),
+                  sums.data());
+      for (Index j = 0; j < count; ++j) {
+        const double sum = sums[static_cast<std::size_t>(j)];
+        ty(0, first + j) = static_cast<T>(denominator == 0 ? 0 : sum / denominator);
+      }
     }
   }
 
@@ -95,6 +109,17 @@ struct BatchReduction {
     }
     if (context.inputs[kTotal] != Shape{}) {
       internal::throw_shapes(kName, internal::named("total", context.inputs[kTotal]), "[]");
+    }
+  }
+
+  /// The (weighted) sums of the columns of x over the rows of this call.
+  template <class T>
+  static void sum_rows(const OpContext& context, MatrixView<const T> x, double* sums) {
+    std::fill_n(sums, x.columns, 0.0);
+    if (context.input_count == 1) {
+      internal::kernels<T>(context).column_sum_double(x, sums);
+    } else {
+      weighted_sums(x, context.input<T>(kWeights), sums);
     }
   }
 

@@ -30,6 +30,7 @@ struct Concat {
   static constexpr OpTraits kTraits{.min_inputs = 1,
                                     .max_inputs = kMaxInputs,
                                     .backward_reads = {.inputs = 0, .output = false},
+                                    .linear = true,
                                     .handles_overwrite = true};
 
   static Shape infer(const InferContext& context) {
@@ -78,12 +79,17 @@ struct Concat {
       first += count;
     }
   }
+
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
+  }
 };
 
 struct Slice {
   static constexpr std::string_view kName = "slice";
-  static constexpr OpTraits kTraits{.backward_reads = {.inputs = 0, .output = false},
-                                    .handles_overwrite = true};
+  static constexpr OpTraits kTraits{
+      .backward_reads = {.inputs = 0, .output = false}, .linear = true, .handles_overwrite = true};
 
   static Shape infer(const InferContext& context) {
     const Shape& x = context.inputs[0];
@@ -119,6 +125,11 @@ struct Slice {
     }
     const auto window = internal::column_window(dx, context.attributes->integer[0], dy.columns);
     internal::kernels<T>(context).scale_into(T{1}, dy, window, context.accumulates(0));
+  }
+
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
   }
 };
 

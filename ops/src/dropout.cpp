@@ -36,6 +36,7 @@ void drop(const Mask<T>& mask, std::span<const std::uint32_t> words, const T* x,
 struct Dropout {
   static constexpr std::string_view kName = "dropout";
   static constexpr OpTraits kTraits{.backward_reads = {.inputs = 0, .output = false},
+                                    .linear = true,
                                     .output_may_alias_input = true,
                                     .gradient_may_alias = true,
                                     .handles_overwrite = true};
@@ -82,6 +83,12 @@ struct Dropout {
       internal::kernels<T>(context).mul_into(context.out_gradient<T>(), context.saved.as<T>(),
                                              context.in_gradient<T>(0), context.accumulates(0));
     }
+  }
+
+  /// Draws the mask again instead of trusting what was saved.
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
   }
 };
 

@@ -15,6 +15,7 @@ struct Embedding {
                                     .backward_reads = {.inputs = 0b01, .output = false},
                                     .differentiable_inputs = 0b10,
                                     .index_inputs = 0b01,
+                                    .linear = true,
                                     .handles_overwrite = true,
                                     .weight_input = 1};
 
@@ -50,6 +51,11 @@ struct Embedding {
   /// The table's gradient is a weight gradient; no other input has one.
   template <class T>
   static void backward(const OpContext&) {}
+
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
+  }
 
   template <class T>
   static void weight_gradient(const OpContext& context, Index first, Index count) noexcept {

@@ -49,6 +49,32 @@ struct LayerNorm {
         internal::wanted_gradient<T>(context, 1).data, context.accumulates(1),
         internal::wanted_gradient<T>(context, 2).data, context.accumulates(2));
   }
+
+  /// mean moves by mean(tx), rstd by -rstd^2 mean(h tx), where h = (x - mean) rstd.
+  template <class T>
+  static void jvp(const OpContext& context) {
+    const MatrixView<const T> x = context.input<T>(0);
+    const MatrixView<const T> tx = context.in_tangent<T>(0);
+    const MatrixView<const T> stats = context.saved.as<T>();
+    const MatrixView<T> ty = context.out_tangent<T>();
+    const T* const gamma = context.input<T>(1).data;
+    const T* const tgamma = context.in_tangent<T>(1).data;
+    const T* const tbeta = context.in_tangent<T>(2).data;
+    const T count = static_cast<T>(x.columns);
+    for (Index i = 0; i < x.rows; ++i) {
+      const T rstd = stats(i, 1);
+      const auto h = [&](Index j) { return (x(i, j) - stats(i, 0)) * rstd; };
+      T tmean = 0, product = 0;
+      for (Index j = 0; j < x.columns; ++j) {
+        tmean += tx(i, j) / count;
+        product += h(j) * tx(i, j) / count;
+      }
+      for (Index j = 0; j < x.columns; ++j) {
+        const T th = rstd * (tx(i, j) - tmean - h(j) * product);
+        ty(i, j) = th * gamma[j] + h(j) * tgamma[j] + tbeta[j];
+      }
+    }
+  }
 };
 
 }  // namespace

@@ -79,6 +79,26 @@ struct RowLoss {
         context.out_gradient<T>(), context.in_gradient<T>(0), context.accumulates(0));
   }
 
+  template <class T>
+  static void jvp(const OpContext& context) {
+    internal::kernels<T>(context).loss_tangent[kIndex](
+        context.input<T>(0), context.input<T>(1), context.attributes->real.data(),
+        context.in_tangent<T>(0), context.out_tangent<T>());
+  }
+
+  /// tdx += (tdl f' + dl f'' tx) / n.
+  template <class T>
+  static void backward_jvp(const OpContext& context) {
+    if (!context.wants_tangent(0)) return;
+    const Kernels<T>& k = internal::kernels<T>(context);
+    const double* const parameters = context.attributes->real.data();
+    const MatrixView<T> tdx = context.in_gradient_tangent<T>(0);
+    k.loss_backward[kIndex](context.input<T>(0), context.input<T>(1), parameters,
+                            context.out_gradient_tangent<T>(), tdx, context.accumulates(0));
+    k.loss_curvature[kIndex](context.input<T>(0), context.input<T>(1), parameters,
+                             context.out_gradient<T>(), context.in_tangent<T>(0), tdx, true);
+  }
+
  private:
   static void check_parameter(double value) {
     const bool holds = value > 0 && std::isfinite(value);

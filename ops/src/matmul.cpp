@@ -50,10 +50,42 @@ struct Matmul {
   }
 
   template <class T>
+  static void jvp(const OpContext& context) {
+    const Kernels<T>& k = internal::kernels<T>(context);
+    const MatrixView<const T> x = context.input<T>(0);
+    const MatrixView<const T> tx = context.in_tangent<T>(0);
+    k.gemm({tx.data, tx.ld, 1}, context.input<T>(1), context.out_tangent<T>(), false);
+    k.gemm({x.data, x.ld, 1}, context.in_tangent<T>(1), context.out_tangent<T>(), true);
+  }
+
+  template <class T>
   static void weight_gradient(const OpContext& context, Index first, Index count) noexcept {
     const MatrixView<const T> x = internal::column_window(context.input<T>(0), first, count);
     internal::kernels<T>(context).gemm({x.data, 1, x.ld}, context.out_gradient<T>(),
                                        context.in_gradient<T>(1), context.accumulates(1));
+  }
+
+  /// tdx += tdy w^T + dy tw^T.
+  template <class T>
+  static void backward_jvp(const OpContext& context) {
+    if (!context.wants_tangent(0)) return;
+    const Kernels<T>& k = internal::kernels<T>(context);
+    const MatrixView<const T> dy = context.out_gradient<T>();
+    const MatrixView<const T> tdy = context.out_gradient_tangent<T>();
+    const MatrixView<T> tdx = context.in_gradient_tangent<T>(0);
+    k.gemm({tdy.data, tdy.ld, 1}, context.mirror.as<T>(), tdx, context.accumulates(0));
+    k.gemm({dy.data, dy.ld, 1}, context.tangents->mirror.as<T>(), tdx, true);
+  }
+
+  /// tdw += tx^T dy + x^T tdy.
+  template <class T>
+  static void weight_gradient_jvp(const OpContext& context, Index first, Index count) noexcept {
+    const Kernels<T>& k = internal::kernels<T>(context);
+    const MatrixView<const T> x = internal::column_window(context.input<T>(0), first, count);
+    const MatrixView<const T> tx = internal::column_window(context.in_tangent<T>(0), first, count);
+    const MatrixView<T> tdw = context.in_gradient_tangent<T>(1);
+    k.gemm({tx.data, 1, tx.ld}, context.out_gradient<T>(), tdw, context.accumulates(1));
+    k.gemm({x.data, 1, x.ld}, context.out_gradient_tangent<T>(), tdw, true);
   }
 };
 

@@ -21,8 +21,8 @@ void add_constant(T value, T* to, Index count, bool accumulate) {
 template <bool kMean>
 struct FeatureReduction {
   static constexpr std::string_view kName = kMean ? "feature_mean" : "feature_sum";
-  static constexpr OpTraits kTraits{.backward_reads = {.inputs = 0, .output = false},
-                                    .handles_overwrite = true};
+  static constexpr OpTraits kTraits{
+      .backward_reads = {.inputs = 0, .output = false}, .linear = true, .handles_overwrite = true};
 
   static Shape infer(const InferContext& context) {
     const Shape& x = context.inputs[0];
@@ -56,13 +56,18 @@ struct FeatureReduction {
       add_constant(factor * dy(i, 0), dx.row(i), dx.columns, context.accumulates(0));
     }
   }
+
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
+  }
 };
 
 template <bool kMean>
 struct TotalReduction {
   static constexpr std::string_view kName = kMean ? "total_mean" : "total_sum";
-  static constexpr OpTraits kTraits{.backward_reads = {.inputs = 0, .output = false},
-                                    .handles_overwrite = true};
+  static constexpr OpTraits kTraits{
+      .backward_reads = {.inputs = 0, .output = false}, .linear = true, .handles_overwrite = true};
 
   static Shape infer(const InferContext& context) {
     if (context.inputs[0].is_batched()) {
@@ -94,6 +99,11 @@ struct TotalReduction {
     for (Index i = 0; i < dx.rows; ++i) {
       add_constant(gradient, dx.row(i), dx.columns, context.accumulates(0));
     }
+  }
+
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
   }
 };
 

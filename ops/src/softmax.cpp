@@ -35,6 +35,27 @@ struct Softmax {
         context.out<T>(), context.out_gradient<T>(), context.in_gradient<T>(0),
         context.accumulates(0));
   }
+
+  /// Along tx, log y moves by tx - sum_k softmax_k tx_k.
+  template <class T>
+  static void jvp(const OpContext& context) {
+    const MatrixView<const T> tx = context.in_tangent<T>(0);
+    const MatrixView<T> y = context.out<T>();
+    const MatrixView<T> ty = context.out_tangent<T>();
+    MatrixView<const T> softmax = y;
+    if constexpr (kLog) {
+      const auto exp = static_cast<std::size_t>(UnaryKernel::kExp);
+      internal::kernels<T>(context).unary[exp](y, ty, nullptr);
+      softmax = ty;
+    }
+    for (Index i = 0; i < ty.rows; ++i) {
+      T mean = 0;
+      for (Index j = 0; j < ty.columns; ++j) mean += softmax(i, j) * tx(i, j);
+      for (Index j = 0; j < ty.columns; ++j) {
+        ty(i, j) = kLog ? tx(i, j) - mean : y(i, j) * (tx(i, j) - mean);
+      }
+    }
+  }
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 namespace chainrule {
 
+using internal::InputRole;
 using internal::PlanInput;
 
 Bindings::Data::Data(const Plan& plan_) : plan(plan_) {
@@ -22,7 +23,7 @@ Index Bindings::Data::check_complete() const {
   for (std::size_t i = 0; i < data.inputs.size(); ++i) {
     const PlanInput& input = data.inputs[i];
     if (!bound[i]) throw ArgumentError(fmt::format("run: nothing is bound to '{}'", input.name));
-    if (!input.batched || (data.gather && !input.is_cotangent)) {
+    if (!input.batched || (data.gather && input.role == InputRole::kValue)) {
       if (input.batched && inputs[i].rows <= largest_row) {
         throw ArgumentError(fmt::format("run: the row order names row {}, but '{}' has {} rows",
                                         largest_row, input.name, inputs[i].rows));
@@ -94,27 +95,33 @@ void bind_input(Bindings::Data& data, std::size_t i, const ConstTensorView& view
   data.bound[i] = true;
 }
 
+/// False when the plan has no input of that value and role.
+bool find_and_bind(Bindings::Data& data, Value value, InputRole role, const ConstTensorView& view) {
+  const auto& inputs = data.plan.data().inputs;
+  if (value.graph() != data.plan.data().graph) return false;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].node != value.id() || inputs[i].role != role) continue;
+    bind_input(data, i, view);
+    return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Bindings& Bindings::input(Value value, ConstTensorView view) {
-  const auto& inputs = data_->plan.data().inputs;
-  const bool ours = value.graph() == data_->plan.data().graph;
-  for (std::size_t i = 0; ours && i < inputs.size(); ++i) {
-    if (inputs[i].node == value.id() && !inputs[i].is_cotangent) {
-      bind_input(*data_, i, view);
-      return *this;
-    }
-  }
+  if (find_and_bind(*data_, value, InputRole::kValue, view)) return *this;
+  const bool foreign = value && value.graph() != data_->plan.data().graph;
   throw ArgumentError(fmt::format("bind: the plan reads no input {}{}",
                                   value ? describe(value.node()) : std::string("(empty value)"),
-                                  value && !ours ? " of another graph" : ""));
+                                  foreign ? " of another graph" : ""));
 }
 
 Bindings& Bindings::input(std::string_view name, ConstTensorView view) {
   const auto& inputs = data_->plan.data().inputs;
   std::string names;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].is_cotangent) continue;
+    if (inputs[i].role != InputRole::kValue) continue;
     if (inputs[i].name == name) {
       bind_input(*data_, i, view);
       return *this;
@@ -125,15 +132,13 @@ Bindings& Bindings::input(std::string_view name, ConstTensorView view) {
 }
 
 Bindings& Bindings::cotangent(Value value, ConstTensorView view) {
-  const auto& inputs = data_->plan.data().inputs;
-  const bool ours = value.graph() == data_->plan.data().graph;
-  for (std::size_t i = 0; ours && i < inputs.size(); ++i) {
-    if (inputs[i].node == value.id() && inputs[i].is_cotangent) {
-      bind_input(*data_, i, view);
-      return *this;
-    }
-  }
+  if (find_and_bind(*data_, value, InputRole::kCotangent, view)) return *this;
   throw ArgumentError("bind: the plan was not compiled with a cotangent of that value");
+}
+
+Bindings& Bindings::tangent(Value value, ConstTensorView view) {
+  if (find_and_bind(*data_, value, InputRole::kTangent, view)) return *this;
+  throw ArgumentError("bind: the plan was not compiled with a tangent of that value");
 }
 
 namespace {

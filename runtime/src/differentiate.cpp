@@ -24,6 +24,7 @@ std::vector<std::pair<Value, ConstTensorView>> inputs_read(const Graph& graph,
   };
   mark(options.loss);
   for (const Value& value : options.outputs) mark(value);
+  for (const Value& value : options.output_tangents) mark(value);
   for (const Value& value : options.cotangents) mark(value);
   for (auto id = static_cast<NodeId>(graph.size()) - 1; id >= 0; --id) {
     if (!needed[static_cast<std::size_t>(id)]) continue;
@@ -44,6 +45,13 @@ Index batch_rows(const std::vector<std::pair<Value, ConstTensorView>>& inputs) {
     if (value.shape().is_batched()) return view.rows;
   }
   return 0;
+}
+
+// The shape of a value in a batch of `rows`: [batch] is one column.
+Shape matrix_shape(Value value, Index rows) {
+  const Shape& shape = value.shape();
+  if (!shape.is_batched()) return shape;
+  return shape.rank() == 1 ? Shape{rows, 1} : shape.with_batch(rows);
 }
 
 Tensor copy(ConstTensorView view, const Shape& shape) {
@@ -70,11 +78,7 @@ class Evaluation {
   Bindings& bindings() { return bindings_; }
   void run() { Executor().run(workspace_, bindings_); }
   const Workspace& workspace() const { return workspace_; }
-  Shape shape_of(Value value) const {
-    const Shape& shape = value.shape();
-    if (!shape.is_batched()) return shape;
-    return shape.rank() == 1 ? Shape{rows_, 1} : shape.with_batch(rows_);
-  }
+  Shape shape_of(Value value) const { return matrix_shape(value, rows_); }
 
  private:
   std::vector<std::pair<Value, ConstTensorView>> inputs_;
@@ -95,6 +99,13 @@ CompileOptions vjp_options(const Feed& feed, Value output, Value node) {
   CompileOptions options = base_options(feed);
   options.cotangents = {output};
   options.gradients = {node};
+  return options;
+}
+
+CompileOptions jvp_options(const Feed& feed, Value output, Value input) {
+  CompileOptions options = base_options(feed);
+  options.tangents = {input};
+  options.output_tangents = {output};
   return options;
 }
 
@@ -148,6 +159,25 @@ Tensor vector_jacobian_product(const Graph& graph, Value output, Value node,
   return copy(evaluation.workspace().gradient(node), evaluation.shape_of(node));
 }
 
+Tensor jacobian_vector_product(const Graph& graph, Value output, Value input,
+                               ConstTensorView tangent, const Feed& feed) {
+  Evaluation evaluation(graph, jvp_options(feed, output, input), feed);
+  evaluation.bindings().tangent(input, tangent);
+  evaluation.run();
+  return copy(evaluation.workspace().tangent(output), evaluation.shape_of(output));
+}
+
+Tensor hessian_vector_product(const Graph& graph, Value loss, Value value, ConstTensorView tangent,
+                              const Feed& feed) {
+  CompileOptions options = base_options(feed);
+  options.loss = loss;
+  options.gradients = options.tangents = options.gradient_tangents = {value};
+  Evaluation evaluation(graph, options, feed);
+  evaluation.bindings().tangent(value, tangent);
+  evaluation.run();
+  return copy(evaluation.workspace().gradient_tangent(value), evaluation.shape_of(value));
+}
+
 Tensor elementwise_derivative(const Graph& graph, Value activation, const Feed& feed) {
   const Node& node = activation.node();
   if (node.op == nullptr || !node.op->traits.elementwise || node.inputs.size() != 1) {
@@ -165,10 +195,79 @@ Tensor elementwise_derivative(const Graph& graph, Value activation, const Feed& 
   return copy(evaluation.workspace().gradient(input), evaluation.shape_of(input));
 }
 
-Tensor jacobian(const Graph& graph, Value output, Value input, const Feed& feed) {
+namespace {
+
+// The unit vectors that a Jacobian is found with, one a pass, in the shape of what is
+// differentiated by (forward) or of what is differentiated (reverse).
+class Probe {
+ public:
+  Probe(const Graph& graph, Value output, Value input, const Feed& feed, bool forward)
+      : evaluation_(graph,
+                    forward ? jvp_options(feed, output, input) : vjp_options(feed, output, input),
+                    feed),
+        result_of_(forward ? output : input),
+        forward_(forward),
+        unit_(evaluation_.shape_of(forward ? input : output), feed.dtype) {
+    if (forward) {
+      evaluation_.bindings().tangent(input, unit_);
+    } else {
+      evaluation_.bindings().cotangent(output, unit_);
+    }
+  }
+  Probe(const Probe&) = delete;
+  Probe& operator=(const Probe&) = delete;
+
+  const Evaluation& evaluation() const { return evaluation_; }
+  Index columns() const { return unit_.columns(); }
+
+  /// The product of the Jacobian with 1 at (i, j) for every i in [first, first + count).
+  ConstTensorView along(Index first, Index count, Index j) {
+    for (Index i = first; i < first + count; ++i) set_element(unit_, i, j, 1);
+    evaluation_.run();
+    for (Index i = first; i < first + count; ++i) set_element(unit_, i, j, 0);
+    const Workspace& workspace = evaluation_.workspace();
+    return forward_ ? workspace.tangent(result_of_) : workspace.gradient(result_of_);
+  }
+
+ private:
+  Evaluation evaluation_;
+  Value result_of_;
+  bool forward_;
+  Tensor unit_;
+};
+
+bool goes_forward(JacobianMode mode, Index inputs, Index outputs) {
+  return mode == JacobianMode::kForward || (mode == JacobianMode::kAuto && inputs < outputs);
+}
+
+// Rows do not influence each other, so that one pass gives a row (or column) of every Jacobian.
+Tensor jacobian_of_rows(const Graph& graph, Value output, Value input, const Feed& feed,
+                        JacobianMode mode) {
+  const Index m = output.shape().columns();
+  const Index n = input.shape().columns();
+  const bool forward = goes_forward(mode, n, m);
+  Probe probe(graph, output, input, feed, forward);
+  const Index rows = probe.evaluation().rows();
+  Tensor result(Shape{rows, m, n}, feed.dtype);
+  for (Index k = 0; k < probe.columns(); ++k) {
+    const ConstTensorView product = probe.along(0, rows, k);
+    for (Index i = 0; i < rows; ++i) {
+      for (Index j = 0; j < product.columns; ++j) {
+        const double value = element(product, i, j);
+        set_element(result, i * m + (forward ? j : k), forward ? k : j, value);
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+Tensor jacobian(const Graph& graph, Value output, Value input, const Feed& feed,
+                JacobianMode mode) {
   const bool by_row = output.shape().is_batched();
   if (!by_row || !input.shape().is_batched()) {
-    Tensor full = full_jacobian(graph, output, input, feed);
+    Tensor full = full_jacobian(graph, output, input, feed, mode);
     const Index m = by_row ? output.shape().columns() : full.rows();
     const Index rows = !by_row ? 1 : m == 0 ? 0 : full.rows() / m;
     Tensor result(Shape{rows, m, full.columns()}, feed.dtype);
@@ -181,43 +280,24 @@ Tensor jacobian(const Graph& graph, Value output, Value input, const Feed& feed)
                     "Jacobian of a row; full_jacobian() gives that of the batch",
                     describe(input.node()), describe(output.node())));
   }
-  Evaluation evaluation(graph, vjp_options(feed, output, input), feed);
-  const Index rows = evaluation.rows();
-  const Index m = output.shape().columns();
-  const Index n = input.shape().columns();
-  Tensor result(Shape{rows, m, n}, feed.dtype);
-  Tensor cotangent(evaluation.shape_of(output), feed.dtype);
-  evaluation.bindings().cotangent(output, cotangent);
-  // Rows do not influence each other, so that one pass gives row k of every Jacobian.
-  for (Index k = 0; k < m; ++k) {
-    for (Index i = 0; i < rows; ++i) set_element(cotangent, i, k, 1);
-    evaluation.run();
-    const ConstTensorView row = evaluation.workspace().gradient(input);
-    for (Index i = 0; i < rows; ++i) {
-      for (Index j = 0; j < n; ++j) set_element(result, i * m + k, j, element(row, i, j));
-      set_element(cotangent, i, k, 0);
-    }
-  }
-  return result;
+  return jacobian_of_rows(graph, output, input, feed, mode);
 }
 
-Tensor full_jacobian(const Graph& graph, Value output, Value input, const Feed& feed) {
-  Evaluation evaluation(graph, vjp_options(feed, output, input), feed);
-  Tensor cotangent(evaluation.shape_of(output), feed.dtype);
-  const Index columns = cotangent.columns();
-  const Shape input_shape = evaluation.shape_of(input);
-  Tensor result(Shape{cotangent.rows() * columns, input_shape.elements()}, feed.dtype);
-  evaluation.bindings().cotangent(output, cotangent);
-  for (Index k = 0; k < result.rows(); ++k) {
-    set_element(cotangent, k / columns, k % columns, 1);
-    evaluation.run();
-    const ConstTensorView row = evaluation.workspace().gradient(input);
-    for (Index i = 0; i < row.rows; ++i) {
-      for (Index j = 0; j < row.columns; ++j) {
-        set_element(result, k, i * row.columns + j, element(row, i, j));
-      }
+Tensor full_jacobian(const Graph& graph, Value output, Value input, const Feed& feed,
+                     JacobianMode mode) {
+  const CompileOptions options = vjp_options(feed, output, input);
+  const Index rows = batch_rows(inputs_read(graph, options, feed));
+  const Index m = matrix_shape(output, rows).elements();
+  const Index n = matrix_shape(input, rows).elements();
+  const bool forward = goes_forward(mode, n, m);
+  Probe probe(graph, output, input, feed, forward);
+  Tensor result(Shape{m, n}, feed.dtype);
+  for (Index k = 0; k < (forward ? n : m); ++k) {
+    const ConstTensorView product = probe.along(k / probe.columns(), 1, k % probe.columns());
+    for (Index e = 0; e < (forward ? m : n); ++e) {
+      const double value = element(product, e / product.columns, e % product.columns);
+      set_element(result, forward ? e : k, forward ? k : e, value);
     }
-    set_element(cotangent, k / columns, k % columns, 0);
   }
   return result;
 }

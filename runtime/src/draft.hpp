@@ -31,13 +31,20 @@ void for_each_operand(const Instruction& instruction, Visit&& visit) {
   const bool forward = instruction.kind == InstructionKind::kForward;
   const bool makes_output = forward || instruction.kind == InstructionKind::kGather ||
                             instruction.kind == InstructionKind::kFinish ||
-                            instruction.kind == InstructionKind::kClear;
+                            instruction.kind == InstructionKind::kClear ||
+                            instruction.kind == InstructionKind::kAddTangent;
   for (const BufferId buffer : instruction.inputs) maybe(buffer, false);
   maybe(instruction.output, makes_output);
   maybe(instruction.saved, forward);
   maybe(instruction.mirror, instruction.kind == InstructionKind::kTranspose);
   maybe(instruction.output_gradient, instruction.kind == InstructionKind::kSeed ||
                                          instruction.kind == InstructionKind::kCotangent);
+  if (instruction.tangents != nullptr) {
+    for (const BufferId buffer : instruction.tangents->inputs) maybe(buffer, false);
+    maybe(instruction.tangents->mirror, false);
+    maybe(instruction.tangents->output_gradient, false);
+    maybe(instruction.tangents->output, true);
+  }
   for (const BufferId buffer : instruction.input_gradients) maybe(buffer, true);
   maybe(instruction.partial, forward);
 }

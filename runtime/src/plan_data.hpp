@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -49,18 +50,32 @@ struct Buffer {
 };
 
 enum class InstructionKind : std::uint8_t {
-  kGather,          ///< output = rows of input 0 in the bound order
-  kForward,         ///< op forward; a batch reduction writes its partial
-  kFinish,          ///< adds a reduction's partials in a tree and calls finish
-  kSeed,            ///< output_gradient of the loss = 1
-  kCotangent,       ///< output_gradient = the bound cotangent
-  kClear,           ///< output = 0
-  kBackward,        ///< op backward
-  kTranspose,       ///< mirror = input 0 transposed
-  kLossCheck,       ///< throws when the loss is not finite
-  kWeightGradient,  ///< op weight_gradient, one tile
-  kPartialSum,      ///< adds a row-wise op's partial gradients in a tree
-  kCommit,          ///< op commit
+  kGather,             ///< output = rows of input 0 in the bound order
+  kForward,            ///< op forward; a batch reduction writes its partial
+  kFinish,             ///< adds a reduction's partials in a tree and calls finish
+  kSeed,               ///< output_gradient of the loss = 1
+  kCotangent,          ///< output_gradient = the bound cotangent
+  kClear,              ///< output = 0
+  kBackward,           ///< op backward
+  kTranspose,          ///< mirror = input 0 transposed
+  kLossCheck,          ///< throws when the loss is not finite
+  kWeightGradient,     ///< op weight_gradient, one tile
+  kPartialSum,         ///< adds a row-wise op's partial gradients in a tree
+  kCommit,             ///< op commit
+  kJvp,                ///< op jvp
+  kAddTangent,         ///< output += input 0, the tangent bound for a value in between
+  kBackwardJvp,        ///< op backward_jvp; input_gradients are the tangents of those
+  kWeightGradientJvp,  ///< op weight_gradient_jvp, one tile
+};
+
+/// What an instruction of forward mode has beside its operands: the tangents of some of them.
+struct TangentBuffers {
+  std::array<BufferId, kMaxInputs> inputs;
+  BufferId output = kNoBuffer;  ///< written
+  BufferId mirror = kNoBuffer;
+  BufferId output_gradient = kNoBuffer;
+
+  TangentBuffers() { inputs.fill(kNoBuffer); }
 };
 
 struct Instruction {
@@ -81,6 +96,8 @@ struct Instruction {
   BufferId mirror = kNoBuffer;
   BufferId output_gradient = kNoBuffer;
   BufferId partial = kNoBuffer;
+  /// Of kJvp, kBackwardJvp and kWeightGradientJvp; kept apart, so that the others stay small.
+  std::shared_ptr<const TangentBuffers> tangents;
 
   Instruction() {
     inputs.fill(kNoBuffer);
@@ -127,6 +144,9 @@ struct PlanNode {
   Attributes attributes;
 };
 
+/// What the caller binds for a value.
+enum class InputRole : std::uint8_t { kValue, kCotangent, kTangent };
+
 struct PlanInput {
   NodeId node = -1;
   std::string name;
@@ -134,7 +154,7 @@ struct PlanInput {
   bool batched = false;
   Index rows = 1;
   Index columns = 1;
-  bool is_cotangent = false;
+  InputRole role = InputRole::kValue;
 };
 
 struct KeptValue {
@@ -161,6 +181,8 @@ struct PlanData {
   BufferId loss = kNoBuffer;
   std::vector<KeptValue> outputs;
   std::vector<KeptValue> gradients;
+  std::vector<KeptValue> tangents;
+  std::vector<KeptValue> gradient_tangents;
   const UpdateDef* update = nullptr;
   int update_groups = 0;
   bool writes_parameters = false;

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <iterator>
 #include <string>
 
 #include "draft.hpp"
@@ -12,9 +11,11 @@ namespace internal {
 namespace {
 
 constexpr std::array<std::string_view, 3> kPhaseNames = {"WholeBatch", "RowSegment", "WeightTiles"};
-constexpr std::array<std::string_view, 12> kInstructionNames = {
-    "gather",    "forward",    "finish",          "seed",        "cotangent", "clear", "backward",
-    "transpose", "loss_check", "weight_gradient", "partial_sum", "commit"};
+constexpr std::array<std::string_view, 16> kInstructionNames = {
+    "gather",     "forward",         "finish",       "seed",
+    "cotangent",  "clear",           "backward",     "transpose",
+    "loss_check", "weight_gradient", "partial_sum",  "commit",
+    "jvp",        "add_tangent",     "backward_jvp", "weight_gradient_jvp"};
 constexpr std::array<std::string_view, 6> kRegionNames = {"input", "parameter", "fixed",
                                                           "batch", "block",     "partial"};
 
@@ -69,7 +70,7 @@ class Printer {
  private:
   template <class... Arguments>
   void line(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
-    fmt::format_to(std::back_inserter(out_), format, std::forward<Arguments>(arguments)...);
+    out_ += fmt::format(format, std::forward<Arguments>(arguments)...);
     out_ += '\n';
   }
 

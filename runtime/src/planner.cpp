@@ -13,10 +13,6 @@
 namespace chainrule::internal {
 namespace {
 
-bool differentiable(const OpDef& op, int input) {
-  return ((op.traits.differentiable_inputs >> input) & 1U) != 0;
-}
-
 bool is_real(const Node& node) { return node.kind != NodeKind::kIndexInput; }
 
 }  // namespace
@@ -44,12 +40,14 @@ std::shared_ptr<const PlanData> Planner::build() {
   mark_roots();
   mark_paths();
   mark_reach();
+  mark_tangents();
   emit_values();
   emit_seeds();
   emit_gradients();
   emit_update_checks();
   emit_commits();
   keep_results();
+  keep_tangents();
 
   plan_->phases = schedule(std::move(drafts_), plan_->buffers);
   assign_memory(*plan_);
@@ -106,6 +104,9 @@ void Planner::mark_roots() {
     state(loss_).needed = true;
   }
   for (const Value& value : options_.outputs) state(check(value, "an output")).needed = true;
+  for (const Value& value : options_.output_tangents) {
+    state(check(value, "a value whose tangent to keep")).needed = true;
+  }
   for (const Value& value : options_.cotangents) {
     const NodeId id = check(value, "a value with a cotangent");
     if (std::count(cotangents_.begin(), cotangents_.end(), id) == 0) cotangents_.push_back(id);
@@ -145,7 +146,7 @@ void Planner::mark_paths() {
     s.carries = s.wanted || s.updated;
     const Node& n = node(id);
     for (std::size_t i = 0; i < n.inputs.size(); ++i) {
-      s.carries |= differentiable(*n.op, static_cast<int>(i)) && state(n.inputs[i]).carries;
+      s.carries |= differentiable(*n.op, i) && state(n.inputs[i]).carries;
     }
   }
 }
@@ -157,7 +158,7 @@ void Planner::mark_reach() {
     const Node& n = node(id);
     if (!state(id).reached) continue;
     for (std::size_t i = 0; i < n.inputs.size(); ++i) {
-      if (!differentiable(*n.op, static_cast<int>(i)) || !state(n.inputs[i]).carries) continue;
+      if (!differentiable(*n.op, i) || !state(n.inputs[i]).carries) continue;
       if (!n.op->has_gradient()) {
         throw UnsupportedError(
             fmt::format("compile: {} has no gradient, and one is needed through it", describe(n)));
@@ -191,7 +192,7 @@ BufferId Planner::add_buffer(std::string name, Region region, const Shape& shape
 }
 
 BufferId Planner::add_input(NodeId id, std::string name, const Shape& shape, DType dtype,
-                            bool is_cotangent) {
+                            InputRole role) {
   const BufferId buffer = add_buffer(name, Region::kInput, shape, dtype);
   plan_->buffers.back().offset = static_cast<Index>(plan_->inputs.size());
   plan_->buffers.back().node = id;
@@ -201,16 +202,17 @@ BufferId Planner::add_input(NodeId id, std::string name, const Shape& shape, DTy
                            .batched = shape.is_batched(),
                            .rows = shape.rows(),
                            .columns = shape.columns(),
-                           .is_cotangent = is_cotangent});
+                           .role = role});
   return buffer;
 }
 
-BufferId Planner::gradient_buffer(NodeId id) {
-  NodeState& s = state(id);
-  if (s.gradient == kNoBuffer) {
-    s.gradient = add_buffer("d " + node(id).name, Region::kFixed, node(id).shape, options_.dtype);
+BufferId Planner::sum_buffer(NodeId id, const Target& target) {
+  Sum& sum = state(id).*target.sum;
+  if (sum.buffer == kNoBuffer) {
+    sum.buffer = add_buffer(std::string(target.prefix) + node(id).name, Region::kFixed,
+                            node(id).shape, options_.dtype);
   }
-  return s.gradient;
+  return sum.buffer;
 }
 
 void Planner::emit(const Instruction& instruction, Timing timing) {
@@ -236,6 +238,7 @@ void Planner::emit_values() {
     } else {
       emit_leaf(id);
     }
+    emit_tangent(id);
   }
 }
 
@@ -250,7 +253,7 @@ void Planner::emit_leaf(NodeId id) {
     return;
   }
   const DType dtype = is_real(n) ? options_.dtype : DType::kInt32;
-  s.value = add_input(id, n.name, n.shape, dtype, false);
+  s.value = add_input(id, n.name, n.shape, dtype, InputRole::kValue);
   if (!options_.gather || !n.shape.is_batched()) return;
   Instruction gather;
   gather.kind = InstructionKind::kGather;
@@ -330,11 +333,12 @@ void Planner::count_flops(NodeId id) {
   }
 }
 
+void Planner::keep(NodeId id, BufferId buffer, std::vector<KeptValue>& list) {
+  plan_->buffers[static_cast<std::size_t>(buffer)].keep = true;
+  list.push_back({.node = id, .buffer = buffer});
+}
+
 void Planner::keep_results() {
-  const auto keep = [&](NodeId id, BufferId buffer, std::vector<KeptValue>& list) {
-    plan_->buffers[static_cast<std::size_t>(buffer)].keep = true;
-    list.push_back({.node = id, .buffer = buffer});
-  };
   if (loss_ >= 0) {
     plan_->loss = state(loss_).value;
     keep(loss_, state(loss_).value, plan_->outputs);
@@ -343,7 +347,7 @@ void Planner::keep_results() {
     keep(value.id(), state(value.id()).value, plan_->outputs);
   }
   for (const Value& value : options_.gradients) {
-    keep(value.id(), state(value.id()).gradient, plan_->gradients);
+    keep(value.id(), gradient_buffer(value.id()), plan_->gradients);
   }
 }
 

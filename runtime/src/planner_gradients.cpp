@@ -21,12 +21,17 @@ bool has_bit(std::uint32_t mask, std::size_t bit) { return ((mask >> bit) & 1U) 
 
 }  // namespace
 
+constinit const Planner::Target Planner::kGradients{&NodeState::gradient, &NodeState::carries,
+                                                    "d "};
+constinit const Planner::Target Planner::kGradientTangents{&NodeState::gradient_tangent,
+                                                           &NodeState::carries_tangent, "t d "};
+
 void Planner::emit_seeds() {
   const auto seed = [&](NodeId id, Instruction instruction) {
     instruction.node = id;
     instruction.output_gradient = gradient_buffer(id);
     instruction.row_block = node(id).shape.is_batched();
-    state(id).gradient_written = true;
+    state(id).gradient.written = true;
     emit(instruction);
   };
   for (const NodeId id : cotangents_) {
@@ -34,11 +39,11 @@ void Planner::emit_seeds() {
     Instruction copy;
     copy.kind = InstructionKind::kCotangent;
     copy.input_count = 1;
-    copy.inputs[0] =
-        add_input(id, "cotangent of " + node(id).name, node(id).shape, options_.dtype, true);
+    copy.inputs[0] = add_input(id, "cotangent of " + node(id).name, node(id).shape, options_.dtype,
+                               InputRole::kCotangent);
     seed(id, copy);
   }
-  if (loss_ >= 0 && state(loss_).reached && !state(loss_).gradient_written) {
+  if (loss_ >= 0 && state(loss_).reached && !state(loss_).gradient.written) {
     Instruction one;
     one.kind = InstructionKind::kSeed;
     seed(loss_, one);
@@ -47,14 +52,15 @@ void Planner::emit_seeds() {
 
 void Planner::emit_gradients() {
   for (NodeId id = static_cast<NodeId>(graph_.size()) - 1; id >= 0; --id) {
-    const NodeState& s = state(id);
-    if (!s.reached) continue;
-    if (!s.contributions.empty() || s.updated) emit_tile_group(id);
-    if (node(id).kind == NodeKind::kOp) emit_backward(id);
+    if (!state(id).reached) continue;
+    emit_tile_groups(id);
+    if (node(id).kind != NodeKind::kOp) continue;
+    emit_backward(id, backward_of(id), kGradients);
+    emit_backward_of_tangents(id);
   }
 }
 
-void Planner::emit_backward(NodeId id) {
+Instruction Planner::backward_of(NodeId id) {
   const Node& n = node(id);
   const OpTraits& traits = n.op->traits;
   Instruction backward;
@@ -69,18 +75,23 @@ void Planner::emit_backward(NodeId id) {
   for (std::size_t i = 0; i < n.inputs.size(); ++i) {
     if (has_bit(traits.backward_reads.inputs, i)) backward.inputs[i] = state(n.inputs[i]).value;
   }
+  return backward;
+}
 
+void Planner::emit_backward(NodeId id, Instruction backward, const Target& target) {
+  const Node& n = node(id);
+  const OpTraits& traits = n.op->traits;
   std::vector<std::pair<NodeId, Instruction>> partial_sums;
   bool any = false;
   for (std::size_t i = 0; i < n.inputs.size(); ++i) {
     const NodeId input = n.inputs[i];
-    if (!has_bit(traits.differentiable_inputs, i) || !state(input).carries) continue;
+    if (!differentiable(*n.op, i) || !(state(input).*target.carries)) continue;
     if (static_cast<int>(i) == traits.weight_input) {
-      add_weight_contribution(id, static_cast<int>(i));
+      add_weight_contribution(id, backward, target);
       continue;
     }
     any = true;
-    const BufferId partial = want_input_gradient(id, static_cast<int>(i), backward);
+    const BufferId partial = want_input_gradient(id, static_cast<int>(i), backward, target);
     if (partial == kNoBuffer) continue;
     Instruction sum;
     sum.kind = InstructionKind::kPartialSum;
@@ -92,39 +103,49 @@ void Planner::emit_backward(NodeId id) {
   }
   if (!any) return;
   if (traits.mirror_input >= 0) {
-    backward.mirror = mirror_of(n.inputs[static_cast<std::size_t>(traits.mirror_input)]);
+    const NodeId mirrored = n.inputs[static_cast<std::size_t>(traits.mirror_input)];
+    backward.mirror = mirror_of(mirrored);
+    if (backward.tangents != nullptr) {
+      TangentBuffers tangents = *backward.tangents;
+      tangents.mirror = tangent_mirror_of(mirrored);
+      backward.tangents = std::make_shared<const TangentBuffers>(tangents);
+    }
   }
   const BufferId first = backward.input_gradients[0];
   backward.in_place =
-      traits.gradient_may_alias && has_bit(backward.overwrite, 0) &&
+      traits.gradient_may_alias && backward.tangents == nullptr && has_bit(backward.overwrite, 0) &&
       std::count(backward.input_gradients.begin(), backward.input_gradients.end(), first) == 1;
   emit(backward);
-  for (auto& [input, sum] : partial_sums) state(input).contributions.push_back(sum);
+  for (auto& [input, sum] : partial_sums) {
+    (state(input).*target.sum).contributions.push_back(sum);
+  }
   const double flops = forward_flops(id);
   (backward.row_block ? plan_->flops_per_row : plan_->flops_fixed) += flops;
 }
 
 // Gives `backward` a place for the gradient of one input. Returns the buffer of partial sums when
 // the input has no batch dimension and the work is done block by block.
-BufferId Planner::want_input_gradient(NodeId id, int input, Instruction& backward) {
+BufferId Planner::want_input_gradient(NodeId id, int input, Instruction& backward,
+                                      const Target& target) {
   const Node& n = node(id);
   const auto i = static_cast<std::size_t>(input);
-  const NodeId target = n.inputs[i];
-  const bool partial = backward.row_block && !node(target).shape.is_batched();
+  const NodeId source = n.inputs[i];
+  const bool partial = backward.row_block && !node(source).shape.is_batched();
   BufferId buffer = kNoBuffer;
   bool first = true;
   if (partial) {
-    buffer = add_buffer("d " + node(target).name + " parts", Region::kPartial, node(target).shape,
-                        options_.dtype);
+    buffer = add_buffer(std::string(target.prefix) + node(source).name + " parts", Region::kPartial,
+                        node(source).shape, options_.dtype);
   } else {
-    buffer = gradient_buffer(target);
-    first = !state(target).gradient_written;
-    state(target).gradient_written = true;
+    buffer = sum_buffer(source, target);
+    Sum& sum = state(source).*target.sum;
+    first = !sum.written;
+    sum.written = true;
   }
   if (first && !n.op->traits.handles_overwrite) {
     Instruction clear;
     clear.kind = InstructionKind::kClear;
-    clear.node = target;
+    clear.node = source;
     clear.row_block = backward.row_block;
     clear.output = buffer;
     emit(clear);
@@ -135,53 +156,62 @@ BufferId Planner::want_input_gradient(NodeId id, int input, Instruction& backwar
   return partial ? buffer : kNoBuffer;
 }
 
-void Planner::add_weight_contribution(NodeId id, int input) {
-  const Node& n = node(id);
+void Planner::add_weight_contribution(NodeId id, const Instruction& backward,
+                                      const Target& target) {
+  const OpDef& op = *node(id).op;
+  const std::size_t dtype = dtype_index(options_.dtype);
+  const bool derivative = backward.tangents != nullptr;
   Instruction contribution;
-  contribution.kind = InstructionKind::kWeightGradient;
-  contribution.weight_function = n.op->weight_gradient[dtype_index(options_.dtype)];
+  contribution.kind =
+      derivative ? InstructionKind::kWeightGradientJvp : InstructionKind::kWeightGradient;
+  contribution.weight_function =
+      derivative ? op.weight_gradient_jvp[dtype] : op.weight_gradient[dtype];
   contribution.node = id;
-  contribution.input_count = static_cast<int>(n.inputs.size());
-  contribution.output_gradient = gradient_buffer(id);
-  if (n.op->traits.handles_overwrite) contribution.overwrite = 1U << input;
-  contribution.cannot_fail = n.op->weight_gradient_cannot_fail;
-  for (std::size_t i = 0; i < n.inputs.size(); ++i) {
-    if (has_bit(n.op->traits.backward_reads.inputs, i)) {
-      contribution.inputs[i] = state(n.inputs[i]).value;
-    }
-  }
-  const NodeId target = n.inputs[static_cast<std::size_t>(input)];
-  state(target).contributions.push_back(contribution);
+  contribution.input_count = backward.input_count;
+  contribution.inputs = backward.inputs;
+  contribution.output_gradient = backward.output_gradient;
+  contribution.tangents = backward.tangents;
+  if (op.traits.handles_overwrite) contribution.overwrite = 1U << op.traits.weight_input;
+  contribution.cannot_fail = op.weight_gradient_cannot_fail;
+  const NodeId weight = node(id).inputs[static_cast<std::size_t>(op.traits.weight_input)];
+  (state(weight).*target.sum).contributions.push_back(contribution);
   (is_row_work(id) ? plan_->flops_per_row : plan_->flops_fixed) += forward_flops(id);
 }
 
 BufferId Planner::mirror_of(NodeId id) {
   NodeState& s = state(id);
-  if (s.mirror != kNoBuffer) return s.mirror;
-  const Shape& shape = node(id).shape;
-  s.mirror = add_buffer(node(id).name + " transposed", Region::kFixed,
-                        Shape{shape.columns(), shape.rows()}, options_.dtype);
-  Instruction transpose;
-  transpose.kind = InstructionKind::kTranspose;
-  transpose.node = id;
-  transpose.input_count = 1;
-  transpose.inputs[0] = s.value;
-  transpose.mirror = s.mirror;
-  if (node(id).kind == NodeKind::kParameter) {
-    plan_->mirrors.push_back(transpose);
-  } else {
-    emit(transpose);
+  if (s.mirror == kNoBuffer) {
+    s.mirror = add_transpose(id, node(id).name + " transposed", s.value,
+                             node(id).kind == NodeKind::kParameter);
   }
   return s.mirror;
 }
 
-void Planner::emit_tile_group(NodeId id) {
-  NodeState& s = state(id);
-  if (s.updated && !may_fuse_update(s.contributions)) {
-    add_tile_group(id, false);
-    s.contributions.clear();
+BufferId Planner::add_transpose(NodeId id, std::string name, BufferId from, bool of_parameter) {
+  const Shape& shape = node(id).shape;
+  Instruction transpose;
+  transpose.kind = InstructionKind::kTranspose;
+  transpose.node = id;
+  transpose.input_count = 1;
+  transpose.inputs[0] = from;
+  transpose.mirror = add_buffer(std::move(name), Region::kFixed,
+                                Shape{shape.columns(), shape.rows()}, options_.dtype);
+  if (of_parameter) {
+    plan_->mirrors.push_back(transpose);
+  } else {
+    emit(transpose);
   }
-  add_tile_group(id, s.updated);
+  return transpose.mirror;
+}
+
+void Planner::emit_tile_groups(NodeId id) {
+  NodeState& s = state(id);
+  if (s.updated && !may_fuse_update(s.gradient.contributions)) {
+    add_tile_group(id, kGradients, false);
+    s.gradient.contributions.clear();
+  }
+  if (s.updated || !s.gradient.contributions.empty()) add_tile_group(id, kGradients, s.updated);
+  if (!s.gradient_tangent.contributions.empty()) add_tile_group(id, kGradientTangents, false);
 }
 
 // False when another tile could update what a gradient still reads, or when one could throw after
@@ -196,13 +226,14 @@ bool Planner::may_fuse_update(const std::vector<Instruction>& contributions) con
   });
 }
 
-void Planner::add_tile_group(NodeId id, bool update) {
+void Planner::add_tile_group(NodeId id, const Target& target, bool update) {
   NodeState& s = state(id);
+  Sum& sum = s.*target.sum;
   const Shape& shape = node(id).shape;
   TileGroup group;
   group.node = id;
-  group.contributions = s.contributions;
-  group.gradient_holds_sum = s.gradient_written;
+  group.contributions = sum.contributions;
+  group.gradient_holds_sum = sum.written;
   group.rows = shape.rows();
   group.columns = shape.columns();
   group.ld = padded_leading_dimension(group.columns, options_.dtype);
@@ -213,13 +244,13 @@ void Planner::add_tile_group(NodeId id, bool update) {
     group.parameter = s.value;
   }
   // An updated gradient that nobody else reads lives in the worker's scratch tile only.
-  if (!update || s.wanted || s.gradient_written) {
-    group.gradient = gradient_buffer(id);
+  if (!update || s.wanted || sum.written) {
+    group.gradient = sum_buffer(id, target);
   } else {
     plan_->tile_scratch_bytes =
         std::max(plan_->tile_scratch_bytes, group.tile_rows * group.ld * size_of(options_.dtype));
   }
-  s.gradient_written = true;
+  sum.written = true;
   drafts_.push_back({.kind = PhaseKind::kWeightTiles,
                      .timing = update ? Timing::kUpdate : Timing::kAsap,
                      .instruction = {},

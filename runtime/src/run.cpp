@@ -161,6 +161,12 @@ void Run::contribute(const Instruction& instruction, const TensorView& gradient,
   } else if (instruction.overwrite == 0) {
     clear_rows(gradient);
   }
+  if (instruction.tangents != nullptr) {
+    TangentOperands tangents;
+    fill_tangents(instruction, 0, worker, context, tangents);
+    instruction.weight_function(context, first_row, gradient.rows);
+    return;
+  }
   instruction.weight_function(context, first_row, gradient.rows);
 }
 

@@ -45,6 +45,8 @@ class Run {
   Index own_rows(const Instruction& instruction) const noexcept;
   void call_op(const Instruction& instruction, Index first_row, Index rows, Index block,
                int worker);
+  void call_op_on_tangents(const Instruction& instruction, Index first_row, Index rows, Index block,
+                           int worker);
   void finish(const Instruction& instruction);
   void add_parts(const Instruction& instruction, const TensorView& gradient, bool accumulate,
                  Index first_row) const;
@@ -53,6 +55,7 @@ class Run {
   void update_tile(const TileGroup& group, const TensorView& gradient, Index first, int worker);
   void gather(const Instruction& instruction, Index first_row, Index rows, int worker);
   void copy_rows(const Instruction& instruction, Index first_row, Index rows, int worker);
+  void add_tangent(const Instruction& instruction, Index first_row, Index rows, int worker);
   void check_loss(const Instruction& instruction);
   [[noreturn]] void throw_non_finite(const Instruction& check);
   void look_for_non_finite(const Phase& phase, Index block, std::optional<NonFinite>& found);
@@ -63,6 +66,8 @@ class Run {
                     int worker) const noexcept;
   void fill_context(const Instruction& instruction, Index first_row, Index rows, Index block,
                     int worker, OpContext& context) const noexcept;
+  void fill_tangents(const Instruction& instruction, Index block, int worker, OpContext& context,
+                     TangentOperands& tangents) const noexcept;
 
   const Buffer& buffer(BufferId id) const noexcept {
     return plan_.buffers[static_cast<std::size_t>(id)];

@@ -23,6 +23,13 @@ void Run::run_instruction(const Instruction& instruction, Index first_row, Index
     case InstructionKind::kCommit:
       call_op(instruction, first_row, rows, block, worker);
       break;
+    case InstructionKind::kJvp:
+    case InstructionKind::kBackwardJvp:
+      call_op_on_tangents(instruction, first_row, rows, block, worker);
+      break;
+    case InstructionKind::kAddTangent:
+      add_tangent(instruction, first_row, rows, worker);
+      break;
     case InstructionKind::kFinish:
       finish(instruction);
       break;
@@ -52,6 +59,7 @@ void Run::run_instruction(const Instruction& instruction, Index first_row, Index
       check_loss(instruction);
       break;
     case InstructionKind::kWeightGradient:
+    case InstructionKind::kWeightGradientJvp:
     case InstructionKind::kPartialSum:
       break;  // part of a tile, see contribute()
   }

@@ -159,4 +159,12 @@ ConstTensorView Workspace::gradient(Value value) const {
   return find_kept(*data_, data_->data().gradients, value, "gradient");
 }
 
+ConstTensorView Workspace::tangent(Value value) const {
+  return find_kept(*data_, data_->data().tangents, value, "tangent");
+}
+
+ConstTensorView Workspace::gradient_tangent(Value value) const {
+  return find_kept(*data_, data_->data().gradient_tangents, value, "gradient's tangent");
+}
+
 }  // namespace chainrule

@@ -15,7 +15,7 @@ namespace {
 struct Twice {
   static constexpr std::string_view kName = "twice";
   static constexpr OpTraits kTraits{
-      .backward_reads = {}, .elementwise = true, .handles_overwrite = true};
+      .backward_reads = {}, .elementwise = true, .linear = true, .handles_overwrite = true};
 
   static Shape infer(const InferContext& context) { return context.inputs[0]; }
   static double flops_per_row(const InferContext& context) {
@@ -29,6 +29,10 @@ struct Twice {
   static void backward(const OpContext& context) {
     if (!context.wants(0)) return;
     combine(context.out_gradient<T>(), context.in_gradient<T>(0), context.accumulates(0));
+  }
+  template <class T>
+  static void jvp(const OpContext& context) {
+    forward<T>(context.along_tangents());
   }
 
  private:
@@ -69,6 +73,12 @@ struct Everything {
   template <class T>
   static void backward(const OpContext&) {}
   template <class T>
+  static void jvp(const OpContext&) {}
+  template <class T>
+  static void backward_jvp(const OpContext&) {}
+  template <class T>
+  static void weight_gradient_jvp(const OpContext&, Index, Index) {}
+  template <class T>
   static void finish(const OpContext&) {}
   template <class T>
   static void commit(const OpContext&) noexcept {}
@@ -98,6 +108,12 @@ TEST(DefineOp, LeavesNullWhatTheOpDoesNotHave) {
     const std::size_t t = dtype_index(dtype);
     EXPECT_NE(kSign.forward[t], nullptr);
     EXPECT_EQ(kSign.backward[t], nullptr);
+    EXPECT_EQ(kSign.jvp[t], nullptr);
+    EXPECT_NE(kTwice.jvp[t], nullptr);
+    EXPECT_EQ(kTwice.backward_jvp[t], nullptr);
+    EXPECT_EQ(kTwice.weight_gradient_jvp[t], nullptr);
+    EXPECT_NE(kEverything.backward_jvp[t], nullptr);
+    EXPECT_NE(kEverything.weight_gradient_jvp[t], nullptr);
     EXPECT_EQ(kTwice.finish[t], nullptr);
     EXPECT_EQ(kTwice.commit[t], nullptr);
     EXPECT_EQ(kTwice.weight_gradient[t], nullptr);
@@ -110,11 +126,19 @@ TEST(DefineOp, LeavesNullWhatTheOpDoesNotHave) {
   EXPECT_EQ(kSign.flops_per_row, nullptr);
 }
 
+TEST(DefineOp, KnowsWhoHasSecondDerivatives) {
+  EXPECT_TRUE(kTwice.has_second_order());  // linear: backward is its own derivative
+  EXPECT_TRUE(kEverything.has_second_order());
+  EXPECT_FALSE(kSign.has_second_order());
+}
+
 TEST(DefineOp, OrdersTheFunctionsByDType) {
   EXPECT_EQ(kTwice.forward[dtype_index(DType::kFloat32)], &Twice::forward<float>);
   EXPECT_EQ(kTwice.forward[dtype_index(DType::kFloat64)], &Twice::forward<double>);
   EXPECT_EQ(kTwice.backward[dtype_index(DType::kFloat32)], &Twice::backward<float>);
   EXPECT_EQ(kTwice.backward[dtype_index(DType::kFloat64)], &Twice::backward<double>);
+  EXPECT_EQ(kTwice.jvp[dtype_index(DType::kFloat32)], &Twice::jvp<float>);
+  EXPECT_EQ(kTwice.jvp[dtype_index(DType::kFloat64)], &Twice::jvp<double>);
 }
 
 template <class T>
@@ -143,6 +167,33 @@ void expect_twice_runs() {
   EXPECT_TRUE(context.accumulates(1));
   kTwice.backward[t](context);
   EXPECT_EQ(element(dx, 1, 0), 6);
+}
+
+template <class T>
+void expect_tangents() {
+  const std::array<T, 2> values = {3, -5};
+  const Tensor tx = Tensor::from<T>({1, 2}, values);
+  Tensor ty({1, 2}, kDTypeOf<T>);
+  Tensor of_gradient({1, 1}, kDTypeOf<T>);
+  TangentOperands tangents;
+  tangents.inputs[0] = tx;
+  tangents.output = ty;
+  tangents.output_gradient = tx;
+  tangents.input_gradients[1] = of_gradient;
+  OpContext context;
+  context.tangents = &tangents;
+  kTwice.jvp[dtype_index(kDTypeOf<T>)](context);
+  EXPECT_EQ(element(ty, 0, 0), 6);
+  EXPECT_EQ(element(ty, 0, 1), -10);
+  EXPECT_EQ(context.out_gradient_tangent<T>()(0, 1), -5);
+  EXPECT_FALSE(context.wants_tangent(0));
+  EXPECT_TRUE(context.wants_tangent(1));
+  EXPECT_EQ(context.in_gradient_tangent<T>(1).data, of_gradient.data());
+}
+
+TEST(OpContext, CarriesTangents) {
+  expect_tangents<float>();
+  expect_tangents<double>();
 }
 
 TEST(OpContext, CarriesOneCallOfAnOp) {

@@ -38,7 +38,7 @@ Words expected_block(RandomKey key, std::uint64_t block) {
                 {low(key.seed), high(key.seed)});
 }
 
-constexpr RandomKey kKey{.seed = 0x0123456789abcdef, .stream = 0xfedcba9876543210};
+constexpr RandomKey kSomeKey{.seed = 0x0123456789abcdef, .stream = 0xfedcba9876543210};
 
 TEST(Philox, ReferenceMeetsTheKnownAnswersOfRandom123) {
   EXPECT_EQ(philox({}, {}), (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
@@ -53,7 +53,8 @@ TEST(RandomWords, AreThePhiloxBlocksInOrder) {
   fill_random_words({}, 0, words);
   EXPECT_EQ(words, (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   const std::uint64_t blocks[] = {0, 1, 0x7fffffff, 0x100000000, 0x3fffffffffffffff};
-  for (const RandomKey key : {kKey, RandomKey{~0ULL, ~0ULL}, RandomKey{1, 0}, RandomKey{0, 1}}) {
+  for (const RandomKey key :
+       {kSomeKey, RandomKey{~0ULL, ~0ULL}, RandomKey{1, 0}, RandomKey{0, 1}}) {
     for (const std::uint64_t block : blocks) {
       fill_random_words(key, 4 * block, words);
       EXPECT_EQ(words, expected_block(key, block)) << block;
@@ -63,11 +64,11 @@ TEST(RandomWords, AreThePhiloxBlocksInOrder) {
 
 TEST(RandomWords, AreTheSameFromAnyStart) {
   std::array<std::uint32_t, 40> all{};
-  fill_random_words(kKey, 100, all);
+  fill_random_words(kSomeKey, 100, all);
   for (std::size_t first = 0; first < 9; ++first) {
     for (std::size_t count = 0; count < 14; ++count) {
       std::vector<std::uint32_t> part(count);
-      fill_random_words(kKey, 100 + first, part);
+      fill_random_words(kSomeKey, 100 + first, part);
       EXPECT_TRUE(std::ranges::equal(part, std::span(all).subspan(first, count)))
           << first << " " << count;
     }
@@ -76,29 +77,30 @@ TEST(RandomWords, AreTheSameFromAnyStart) {
 
 TEST(RandomBits, AreTheHalvesOfABlock) {
   for (const std::uint64_t index : {0ULL, 1ULL, 2ULL, 12345ULL, ~0ULL}) {
-    const Words block = expected_block(kKey, index / 2);
+    const Words block = expected_block(kSomeKey, index / 2);
     const std::size_t first = 2 * (index % 2);
     const std::uint64_t expected = block[first] + (std::uint64_t{block[first + 1]} << 32);
-    EXPECT_EQ(random_bits(kKey, index), expected) << index;
+    EXPECT_EQ(random_bits(kSomeKey, index), expected) << index;
   }
 }
 
 TEST(RandomUniform, IsTheTop53Bits) {
   for (std::uint64_t index = 0; index < 1000; ++index) {
     const long double exact =
-        std::floor(std::ldexp(static_cast<long double>(random_bits(kKey, index)), -11));
-    ASSERT_EQ(random_uniform(kKey, index), static_cast<double>(std::ldexp(exact, -53)));
+        std::floor(std::ldexp(static_cast<long double>(random_bits(kSomeKey, index)), -11));
+    ASSERT_EQ(random_uniform(kSomeKey, index), static_cast<double>(std::ldexp(exact, -53)));
   }
 }
 
 TEST(RandomNormal, IsBoxMullerOfAPairOfUniforms) {
   for (std::uint64_t index = 0; index < 1000; ++index) {
     const std::uint64_t even = index - index % 2;
-    const long double u = random_uniform(kKey, even);
-    const long double angle = 2 * std::numbers::pi_v<long double> * random_uniform(kKey, even + 1);
+    const long double u = random_uniform(kSomeKey, even);
+    const long double angle =
+        2 * std::numbers::pi_v<long double> * random_uniform(kSomeKey, even + 1);
     const long double radius = std::sqrt(-2 * std::log1p(-u));
     const long double expected = radius * (index % 2 == 0 ? std::cos(angle) : std::sin(angle));
-    ASSERT_NEAR(random_normal(kKey, index), static_cast<double>(expected), 1e-14);
+    ASSERT_NEAR(random_normal(kSomeKey, index), static_cast<double>(expected), 1e-14);
   }
 }
 
@@ -107,11 +109,11 @@ TEST(RandomFills, EqualTheSingleNumbersFromAnyStart) {
     for (std::size_t count = 0; count < 7; ++count) {
       std::vector<double> uniforms(count);
       std::vector<double> normals(count);
-      fill_random_uniform(kKey, first, uniforms);
-      fill_random_normal(kKey, first, normals);
+      fill_random_uniform(kSomeKey, first, uniforms);
+      fill_random_normal(kSomeKey, first, normals);
       for (std::size_t k = 0; k < count; ++k) {
-        EXPECT_EQ(uniforms[k], random_uniform(kKey, first + k)) << first << " + " << k;
-        EXPECT_EQ(normals[k], random_normal(kKey, first + k)) << first << " + " << k;
+        EXPECT_EQ(uniforms[k], random_uniform(kSomeKey, first + k)) << first << " + " << k;
+        EXPECT_EQ(normals[k], random_normal(kSomeKey, first + k)) << first << " + " << k;
       }
     }
   }
@@ -208,15 +210,15 @@ TEST(Derive, GivesEverySaltAndStreamItsOwnKey) {
     }
   }
   EXPECT_EQ(streams.size(), 100U + 2 * 100U * 100U);
-  EXPECT_NE(derive(derive(kKey, 1), 2).stream, derive(derive(kKey, 2), 1).stream);
+  EXPECT_NE(derive(derive(kSomeKey, 1), 2).stream, derive(derive(kSomeKey, 2), 1).stream);
 }
 
 TEST(RandomPermutation, IsAPermutationThatTheKeyDecides) {
   for (const std::size_t n : {0U, 1U, 2U, 65U, 1000U}) {
     std::vector<std::uint32_t> out(n, 77);
-    random_permutation(kKey, out);
+    random_permutation(kSomeKey, out);
     std::vector<std::uint32_t> again(n);
-    random_permutation(kKey, again);
+    random_permutation(kSomeKey, again);
     EXPECT_EQ(out, again);
     std::ranges::sort(again);
     for (std::size_t k = 0; k < n; ++k) ASSERT_EQ(again[k], k);

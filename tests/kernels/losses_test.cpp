@@ -20,31 +20,37 @@ struct LossReference {
   double target_high;
   R (*value)(R x, R t);
   R (*slope)(R x, R t);
+  R (*curvature)(R x, R t);
 };
 
 constexpr LossReference kLosses[] = {
     {LossKernel::kSquaredError, "squared error", 0, -2, 2,
-     [](R x, R t) { return (x - t) * (x - t); }, [](R x, R t) { return 2 * (x - t); }},
+     [](R x, R t) { return (x - t) * (x - t); }, [](R x, R t) { return 2 * (x - t); },
+     [](R, R) { return R(2); }},
     {LossKernel::kAbsoluteError, "absolute error", 0, -2, 2,
-     [](R x, R t) { return std::fabs(x - t); }, [](R x, R t) { return sign(x - t); }},
+     [](R x, R t) { return std::fabs(x - t); }, [](R x, R t) { return sign(x - t); },
+     [](R, R) { return R(0); }},
     {LossKernel::kHuber, "Huber", kDelta, -2, 2,
      [](R x, R t) {
        const R d = std::fabs(x - t);
        return d <= kDelta ? d * d / 2 : kDelta * (d - R(kDelta) / 2);
      },
-     [](R x, R t) { return std::fabs(x - t) <= kDelta ? x - t : R(kDelta) * sign(x - t); }},
+     [](R x, R t) { return std::fabs(x - t) <= kDelta ? x - t : R(kDelta) * sign(x - t); },
+     [](R x, R t) { return std::fabs(x - t) <= kDelta ? R(1) : R(0); }},
     {LossKernel::kBinaryCrossEntropy, "binary cross-entropy", 0, 0, 1,
      [](R x, R t) {
        return -t * std::log(1 / (1 + std::exp(-x))) - (1 - t) * std::log(1 / (1 + std::exp(x)));
      },
-     [](R x, R t) { return 1 / (1 + std::exp(-x)) - t; }},
+     [](R x, R t) { return 1 / (1 + std::exp(-x)) - t; },
+     [](R x, R) { return 1 / ((1 + std::exp(-x)) * (1 + std::exp(x))); }},
     {LossKernel::kHinge, "hinge", 0, -1, 1, [](R x, R t) { return std::max(R(0), 1 - t * x); },
-     [](R x, R t) { return 1 - t * x > 0 ? -t : R(0); }},
+     [](R x, R t) { return 1 - t * x > 0 ? -t : R(0); }, [](R, R) { return R(0); }},
     {LossKernel::kPoisson, "Poisson", 0, 0, 5, [](R x, R t) { return std::exp(x) - t * x; },
-     [](R x, R t) { return std::exp(x) - t; }},
+     [](R x, R t) { return std::exp(x) - t; }, [](R x, R) { return std::exp(x); }},
     {LossKernel::kGamma, "Gamma", kShape, 0, 5,
      [](R x, R t) { return kShape * (t * std::exp(-x) + x); },
-     [](R x, R t) { return kShape * (1 - t * std::exp(-x)); }},
+     [](R x, R t) { return kShape * (1 - t * std::exp(-x)); },
+     [](R x, R t) { return kShape * t * std::exp(-x); }},
     {LossKernel::kNegativeBinomial, "negative binomial", kDispersion, 0, 5,
      [](R x, R t) {
        return (t + 1 / R(kDispersion)) * std::log(1 + kDispersion * std::exp(x)) - t * x;
@@ -52,6 +58,10 @@ constexpr LossReference kLosses[] = {
      [](R x, R t) {
        const R mu = std::exp(x);
        return (t + 1 / R(kDispersion)) * kDispersion * mu / (1 + kDispersion * mu) - t;
+     },
+     [](R x, R t) {
+       const R mu = std::exp(x), grown = 1 + kDispersion * mu;
+       return mu * (1 + kDispersion * t) / (grown * grown);
      }},
 };
 
@@ -94,6 +104,37 @@ void check_loss(const Kernels<T>& kernels, const LossReference& loss, Index colu
   EXPECT_TRUE(value.padding_intact() && dx.padding_intact() && sum.padding_intact());
 }
 
+template <class T>
+void check_tangents(const Kernels<T>& kernels, const LossReference& loss, Index columns,
+                    Placement placement) {
+  const Index rows = 5;
+  const Matrix<T> x(rows, columns, placement, uniform<T>(-3, 3, 4));
+  const Matrix<T> target(rows, columns, {placement.extra, 0}, targets<T>(loss, 5));
+  const Matrix<T> tx(rows, columns, {1, 2}, uniform<T>(-1, 1, 6));
+  const Matrix<T> dloss(rows, 1, {placement.extra, 1}, uniform<T>(-1, 1, 7));
+  Matrix<T> tangent(rows, 1, placement);
+  Matrix<T> dx(rows, columns, placement);
+  Matrix<T> sum(rows, columns, placement, [](Index, Index) { return T(1); });
+  kernels.loss_tangent[at(loss.kernel)](x.in(), target.in(), &loss.parameter, tx.in(),
+                                        tangent.out());
+  const auto curvature = kernels.loss_curvature[at(loss.kernel)];
+  curvature(x.in(), target.in(), &loss.parameter, dloss.in(), tx.in(), dx.out(), false);
+  curvature(x.in(), target.in(), &loss.parameter, dloss.in(), tx.in(), sum.out(), true);
+  for (Index i = 0; i < rows; ++i) {
+    R expected = 0, size = 4;
+    for (Index j = 0; j < columns; ++j) {
+      const R term = loss.slope(x(i, j), target(i, j)) * tx(i, j) / columns;
+      expected += term;
+      size += std::fabs(term);
+      const R second = dloss(i, 0) * loss.curvature(x(i, j), target(i, j)) * tx(i, j) / columns;
+      EXPECT_TRUE(close(dx(i, j), second, 8)) << x(i, j) << " against " << target(i, j);
+      EXPECT_TRUE(close(sum(i, j), 1 + second, 8));
+    }
+    EXPECT_TRUE(close(tangent(i, 0), expected, 4 + static_cast<double>(columns) / 4, size));
+  }
+  EXPECT_TRUE(tangent.padding_intact() && dx.padding_intact() && sum.padding_intact());
+}
+
 TYPED_TEST(LossTest, AgreesWithTheFormula) {
   using T = TypeParam;
   for_each_architecture<T>([](const Kernels<T>& kernels) {
@@ -102,6 +143,7 @@ TYPED_TEST(LossTest, AgreesWithTheFormula) {
       for (const Index columns : kColumnCounts) {
         for (const Placement placement : kPlacements) {
           check_loss(kernels, loss, columns, placement);
+          check_tangents(kernels, loss, columns, placement);
         }
       }
     }
@@ -148,6 +190,10 @@ TYPED_TEST(LossTest, NanPropagates) {
                                              {&one, 1, 1, 1}, {&dx, 1, 1, 1}, false);
       EXPECT_TRUE(std::isnan(value)) << loss.name;
       EXPECT_TRUE(std::isnan(dx)) << loss.name;
+      T tangent = 0;
+      kernels.loss_tangent[at(loss.kernel)]({&nan, 1, 1, 1}, {&t, 1, 1, 1}, &loss.parameter,
+                                            {&one, 1, 1, 1}, {&tangent, 1, 1, 1});
+      EXPECT_TRUE(std::isnan(tangent)) << loss.name;
     }
   });
 }
@@ -169,6 +215,10 @@ TYPED_TEST(LossTest, ZeroGradientOfTheLossContributesExactlyZero) {
         EXPECT_EQ(dx(0, columns - 1), T(7)) << loss.name;
         EXPECT_EQ(dx(1, 0), T(7)) << loss.name;
         backward(x.in(), target.in(), &loss.parameter, dloss.in(), dx.out(), false);
+        EXPECT_EQ(dx(0, columns - 1), T(0)) << loss.name;
+        EXPECT_EQ(dx(1, 0), T(0)) << loss.name;
+        kernels.loss_curvature[at(loss.kernel)](x.in(), target.in(), &loss.parameter, dloss.in(),
+                                                x.in(), dx.out(), false);
         EXPECT_EQ(dx(0, columns - 1), T(0)) << loss.name;
         EXPECT_EQ(dx(1, 0), T(0)) << loss.name;
       }
@@ -205,6 +255,19 @@ TYPED_TEST(LossTest, KinksHaveTheDocumentedSlope) {
     kernels.loss_backward[at(LossKernel::kHinge)]({&one, 1, 1, 1}, {&one, 1, 1, 1}, nullptr,
                                                   {&one, 1, 1, 1}, {&dx, 1, 1, 1}, false);
     EXPECT_EQ(dx, zero);
+    for (const LossKernel kernel : {LossKernel::kAbsoluteError, LossKernel::kHinge}) {
+      T tangent = 9;
+      kernels.loss_tangent[at(kernel)]({&one, 1, 1, 1}, {&one, 1, 1, 1}, nullptr, {&one, 1, 1, 1},
+                                       {&tangent, 1, 1, 1});
+      EXPECT_EQ(tangent, zero);
+    }
+    // Huber's gradient has its kinks at |x - t| = delta, which counts as inside.
+    const double delta = 1;
+    T second = 9;
+    kernels.loss_curvature[at(LossKernel::kHuber)]({&one, 1, 1, 1}, {&zero, 1, 1, 1}, &delta,
+                                                   {&one, 1, 1, 1}, {&one, 1, 1, 1},
+                                                   {&second, 1, 1, 1}, false);
+    EXPECT_EQ(second, one);
   });
 }
 

@@ -22,7 +22,7 @@ std::vector<Real> log_softmax_of(const Matrix<T>& x, Index i) {
 }
 
 template <class T, class Body>
-void for_each_shape(Body body) {
+void for_each_width(Body body) {
   for_each_architecture<T>([&](const Kernels<T>& kernels) {
     for (const Index columns : kColumnCounts) {
       for (const Placement placement : kPlacements) {
@@ -35,7 +35,7 @@ void for_each_shape(Body body) {
 
 TYPED_TEST(SoftmaxTest, AgreesWithTheFormula) {
   using T = TypeParam;
-  for_each_shape<T>([](const Kernels<T>& kernels, Index n, Placement placement) {
+  for_each_width<T>([](const Kernels<T>& kernels, Index n, Placement placement) {
     const Matrix<T> x(kRows, n, placement, uniform<T>(-5, 5, 1));
     Matrix<T> p(kRows, n, {3, 1});
     Matrix<T> log_p(kRows, n, placement);
@@ -59,7 +59,7 @@ TYPED_TEST(SoftmaxTest, AgreesWithTheFormula) {
 // J^T dy with the Jacobians written out: dp_j/dx_k = p_j (delta_jk - p_k).
 TYPED_TEST(SoftmaxTest, BackwardMultipliesByTheJacobian) {
   using T = TypeParam;
-  for_each_shape<T>([](const Kernels<T>& kernels, Index n, Placement placement) {
+  for_each_width<T>([](const Kernels<T>& kernels, Index n, Placement placement) {
     const Matrix<T> x(kRows, n, {0, 0}, uniform<T>(-3, 3, 1));
     const Matrix<T> dy(kRows, n, placement, uniform<T>(-1, 1, 2));
     const Matrix<T> p(kRows, n, placement, [&](Index i, Index j) {
@@ -136,7 +136,7 @@ void expect_cross_entropy_row(const Matrix<T>& x, Index i, const std::vector<Rea
 
 TYPED_TEST(SoftmaxTest, CrossEntropyAgainstLabels) {
   using T = TypeParam;
-  for_each_shape<T>([](const Kernels<T>& kernels, Index n, Placement placement) {
+  for_each_width<T>([](const Kernels<T>& kernels, Index n, Placement placement) {
     const Matrix<T> x(kRows, n, placement, uniform<T>(-4, 4, 1));
     const Matrix<std::int32_t> labels(kRows, 1, placement, [n](Index i, Index) {
       return static_cast<std::int32_t>((3 * i + 1) % n);
@@ -164,7 +164,7 @@ TYPED_TEST(SoftmaxTest, CrossEntropyAgainstLabels) {
 
 TYPED_TEST(SoftmaxTest, CrossEntropyAgainstProbabilities) {
   using T = TypeParam;
-  for_each_shape<T>([](const Kernels<T>& kernels, Index n, Placement placement) {
+  for_each_width<T>([](const Kernels<T>& kernels, Index n, Placement placement) {
     const Matrix<T> x(kRows, n, placement, uniform<T>(-4, 4, 1));
     // Rows that do not sum to 1 still have the loss -sum(t log p).
     const Matrix<T> soft(kRows, n, placement, uniform<T>(0, 2.0 / static_cast<double>(n), 2));

@@ -18,7 +18,7 @@ using ::testing::ElementsAre;
 using testing::error_of;
 using ::testing::HasSubstr;
 
-std::string refusal(std::string_view text, const CsvOptions& options = {}) {
+std::string refusal_of_csv(std::string_view text, const CsvOptions& options = {}) {
   return error_of([&] { parse_csv(text, options); });
 }
 
@@ -67,18 +67,21 @@ TEST(Csv, QuotesLineEndsAndByteOrderMark) {
 }
 
 TEST(Csv, ErrorsNameLineAndColumn) {
-  EXPECT_THAT(refusal(""), HasSubstr("empty"));
-  EXPECT_THAT(refusal("\n\r\n"), HasSubstr("empty"));
-  EXPECT_THAT(refusal("a,b\n", {.header = CsvOptions::Header::kPresent}),
+  EXPECT_THAT(refusal_of_csv(""), HasSubstr("empty"));
+  EXPECT_THAT(refusal_of_csv("\n\r\n"), HasSubstr("empty"));
+  EXPECT_THAT(refusal_of_csv("a,b\n", {.header = CsvOptions::Header::kPresent}),
               HasSubstr("no data rows"));
-  EXPECT_THAT(refusal("a,b\n1,2\n3,\n"), HasSubstr("line 3, column 2 ('b'): the cell is empty"));
-  EXPECT_THAT(refusal("a,b\n\n1,2\n , 3\n"), HasSubstr("line 4, column 1"));
-  EXPECT_THAT(refusal("a,b\n1,2\n3\n"), HasSubstr("line 3 has 1 cells, expected 2"));
-  EXPECT_THAT(refusal("1,2\n3,4,5\n"), HasSubstr("line 2 has 3 cells, expected 2"));
-  EXPECT_THAT(refusal("1,2\n\"3,4\n5,6\n"), HasSubstr("line 2, column 1: the quote is never"));
-  EXPECT_THAT(refusal("1,2\n3,\"4\"5\n"), HasSubstr("line 2, column 2: text behind"));
-  EXPECT_THAT(refusal("x,2\ny,4\n\xE9,5\n"), HasSubstr("line 3, column 1: the text is not UTF-8"));
-  EXPECT_THAT(refusal(std::string_view("\xFF\xFE\x31\0", 4)), HasSubstr("UTF-16"));
+  EXPECT_THAT(refusal_of_csv("a,b\n1,2\n3,\n"),
+              HasSubstr("line 3, column 2 ('b'): the cell is empty"));
+  EXPECT_THAT(refusal_of_csv("a,b\n\n1,2\n , 3\n"), HasSubstr("line 4, column 1"));
+  EXPECT_THAT(refusal_of_csv("a,b\n1,2\n3\n"), HasSubstr("line 3 has 1 cells, expected 2"));
+  EXPECT_THAT(refusal_of_csv("1,2\n3,4,5\n"), HasSubstr("line 2 has 3 cells, expected 2"));
+  EXPECT_THAT(refusal_of_csv("1,2\n\"3,4\n5,6\n"),
+              HasSubstr("line 2, column 1: the quote is never"));
+  EXPECT_THAT(refusal_of_csv("1,2\n3,\"4\"5\n"), HasSubstr("line 2, column 2: text behind"));
+  EXPECT_THAT(refusal_of_csv("x,2\ny,4\n\xE9,5\n"),
+              HasSubstr("line 3, column 1: the text is not UTF-8"));
+  EXPECT_THAT(refusal_of_csv(std::string_view("\xFF\xFE\x31\0", 4)), HasSubstr("UTF-16"));
   EXPECT_THAT(error_of([] { read_csv("no-such.csv"); }), HasSubstr("no-such.csv"));
 }
 

@@ -18,7 +18,7 @@ TEST(FashionMnist, TrainsToItsAccuracyInTime) {
   }
   const Split data = load_fashion_mnist();
   double sum = 0;
-  for (const std::uint64_t seed : {1, 2, 3}) {
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
     Model model(mlp_layers("784-256-128-10", Relu{}), Categorical{}, DType::kFloat32, seed);
     const std::clock_t start = std::clock();
     const History history =

@@ -13,23 +13,23 @@ using testing::error_of;
 using testing::from_hex;
 using ::testing::HasSubstr;
 
-Tensor read(std::string_view hex) { return read_idx(bytes_of(from_hex(hex))); }
+Tensor read_hex(std::string_view hex) { return read_idx(bytes_of(from_hex(hex))); }
 
-std::string refusal(std::string_view hex) {
-  return error_of([&] { read(hex); });
+std::string refusal_of_idx(std::string_view hex) {
+  return error_of([&] { read_hex(hex); });
 }
 
 TEST(Idx, ReadsEveryType) {
-  const Tensor u8 = read("0000080200000002000000030001027f80ff");
+  const Tensor u8 = read_hex("0000080200000002000000030001027f80ff");
   EXPECT_EQ(u8.shape(), (Shape{2, 3}));
   ASSERT_EQ(u8.dtype(), DType::kInt32);
   EXPECT_EQ(element(u8, 0, 2), 2);
   EXPECT_EQ(element(u8, 1, 2), 255);
-  EXPECT_EQ(element(read("0000090100000002ff7f"), 0, 0), -1);
-  EXPECT_EQ(element(read("00000b0100000001ff00"), 0, 0), -256);
-  EXPECT_EQ(element(read("00000c010000000100010203"), 0, 0), 66051);
-  EXPECT_EQ(read("00000d01000000013fc00000").as<float>()(0, 0), 1.5F);
-  EXPECT_EQ(read("00000e0100000001bff8000000000000").as<double>()(0, 0), -1.5);
+  EXPECT_EQ(element(read_hex("0000090100000002ff7f"), 0, 0), -1);
+  EXPECT_EQ(element(read_hex("00000b0100000001ff00"), 0, 0), -256);
+  EXPECT_EQ(element(read_hex("00000c010000000100010203"), 0, 0), 66051);
+  EXPECT_EQ(read_hex("00000d01000000013fc00000").as<float>()(0, 0), 1.5F);
+  EXPECT_EQ(read_hex("00000e0100000001bff8000000000000").as<double>()(0, 0), -1.5);
 }
 
 TEST(Idx, ReadsGzipAndPlainFiles) {
@@ -49,18 +49,20 @@ TEST(Idx, ReadsGzipAndPlainFiles) {
 }
 
 TEST(Idx, RefusesWhatContradictsItself) {
-  EXPECT_THAT(refusal(""), HasSubstr("no magic number"));
-  EXPECT_THAT(refusal("000008"), HasSubstr("no magic number"));
-  EXPECT_THAT(refusal("0100080100000000"), HasSubstr("no magic number"));
-  EXPECT_THAT(refusal("0000070100000000"), HasSubstr("unknown IDX element type 0x07"));
-  EXPECT_THAT(refusal("00000800"), HasSubstr("0 dimensions"));
-  EXPECT_THAT(refusal("000008030000000100000001"), HasSubstr("truncated"));
-  EXPECT_THAT(refusal("0000080100000003aabb"), HasSubstr("need 3 bytes of data, 2 are there"));
-  EXPECT_THAT(refusal("0000080100000001aabb"), HasSubstr("need 1 bytes of data, 2 are there"));
-  EXPECT_THAT(refusal("00000802ffffffffffffffff00"), HasSubstr("overflows"));
-  EXPECT_THAT(refusal("00000e02ffffffffffffffff00"), HasSubstr("overflows"));
-  EXPECT_THAT(refusal("00000802ffffffff00000000"), HasSubstr("beyond any use"));
-  EXPECT_THAT(refusal("000008050000000100000001000000010000000100000001aa"),
+  EXPECT_THAT(refusal_of_idx(""), HasSubstr("no magic number"));
+  EXPECT_THAT(refusal_of_idx("000008"), HasSubstr("no magic number"));
+  EXPECT_THAT(refusal_of_idx("0100080100000000"), HasSubstr("no magic number"));
+  EXPECT_THAT(refusal_of_idx("0000070100000000"), HasSubstr("unknown IDX element type 0x07"));
+  EXPECT_THAT(refusal_of_idx("00000800"), HasSubstr("0 dimensions"));
+  EXPECT_THAT(refusal_of_idx("000008030000000100000001"), HasSubstr("truncated"));
+  EXPECT_THAT(refusal_of_idx("0000080100000003aabb"),
+              HasSubstr("need 3 bytes of data, 2 are there"));
+  EXPECT_THAT(refusal_of_idx("0000080100000001aabb"),
+              HasSubstr("need 1 bytes of data, 2 are there"));
+  EXPECT_THAT(refusal_of_idx("00000802ffffffffffffffff00"), HasSubstr("overflows"));
+  EXPECT_THAT(refusal_of_idx("00000e02ffffffffffffffff00"), HasSubstr("overflows"));
+  EXPECT_THAT(refusal_of_idx("00000802ffffffff00000000"), HasSubstr("beyond any use"));
+  EXPECT_THAT(refusal_of_idx("000008050000000100000001000000010000000100000001aa"),
               HasSubstr("5 dimensions"));
 }
 

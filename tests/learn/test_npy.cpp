@@ -46,7 +46,7 @@ constexpr std::string_view kFloat16 =
     "73652c20277368617065273a2028352c292c207d202020202020202020202020202020202020202020202020202020"
     "2020202020202020202020202020202020202020202020202020202020202020200a003c662efffb0100007c";
 
-std::string file_of(std::string_view dictionary, std::size_t data_bytes, char version = 1) {
+std::string npy_file(std::string_view dictionary, std::size_t data_bytes, char version = 1) {
   std::string text("\x93NUMPY", 6);
   text += version;
   text += '\0';
@@ -61,32 +61,32 @@ std::string dictionary(std::string_view descr, std::string_view shape) {
          ", 'fortran_order': False, 'shape': " + std::string(shape) + ", }\n";
 }
 
-Tensor read(std::string_view text) { return read_npy(bytes_of(text)); }
+Tensor read_text(std::string_view text) { return read_npy(bytes_of(text)); }
 
-std::string refusal(std::string_view text) {
-  return error_of([&] { read(text); });
+std::string refusal_of_npy(std::string_view text) {
+  return error_of([&] { read_text(text); });
 }
 
 TEST(Npy, ReadsWhatNumPyWrites) {
-  const Tensor f4 = read(from_hex(kFloat32));
+  const Tensor f4 = read_text(from_hex(kFloat32));
   EXPECT_EQ(f4.shape(), (Shape{2, 3}));
   ASSERT_EQ(f4.dtype(), DType::kFloat32);
   for (Index i = 0; i < 2; ++i) {
     for (Index j = 0; j < 3; ++j) EXPECT_EQ(element(f4, i, j), static_cast<double>(3 * i + j) / 4);
   }
-  const Tensor fortran = read(from_hex(kFortranInt64));
+  const Tensor fortran = read_text(from_hex(kFortranInt64));
   EXPECT_EQ(fortran.shape(), (Shape{2, 3}));
   ASSERT_EQ(fortran.dtype(), DType::kInt32);
   for (Index i = 0; i < 2; ++i) {
     for (Index j = 0; j < 3; ++j) EXPECT_EQ(element(fortran, i, j), static_cast<double>(3 * i + j));
   }
-  const Tensor u1 = read(from_hex(kUint8Version2));
+  const Tensor u1 = read_text(from_hex(kUint8Version2));
   EXPECT_EQ(u1.shape(), Shape{3});
   EXPECT_EQ(element(u1, 0, 2), 255);
-  const Tensor scalar = read(from_hex(kScalarVersion3));
+  const Tensor scalar = read_text(from_hex(kScalarVersion3));
   EXPECT_EQ(scalar.shape(), Shape{});
   EXPECT_EQ(element(scalar, 0, 0), 2.5);
-  const Tensor f2 = read(from_hex(kFloat16));
+  const Tensor f2 = read_text(from_hex(kFloat16));
   ASSERT_EQ(f2.dtype(), DType::kFloat32);
   const float* const values = f2.as<float>().data;
   EXPECT_THAT(std::vector<float>(values, values + 5),
@@ -119,13 +119,13 @@ TEST(Npy, RoundTripsEveryTypeAndRank) {
   }
   std::ostringstream stream;
   write_npy(Tensor({0, 3}), stream);
-  EXPECT_EQ(read(stream.str()).shape(), (Shape{0, 3}));
+  EXPECT_EQ(read_text(stream.str()).shape(), (Shape{0, 3}));
 }
 
 TEST(Npy, FortranOrderOfThreeDimensions) {
-  std::string file = file_of("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3, 4)}", 96);
+  std::string file = npy_file("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3, 4)}", 96);
   for (char k = 0; k < 24; ++k) file[file.size() - 96 + 4 * static_cast<std::size_t>(k)] = k;
-  const Tensor tensor = read(file);
+  const Tensor tensor = read_text(file);
   ASSERT_EQ(tensor.shape(), (Shape{2, 3, 4}));
   for (Index a = 0; a < 2; ++a) {
     for (Index b = 0; b < 3; ++b) {
@@ -137,9 +137,10 @@ TEST(Npy, FortranOrderOfThreeDimensions) {
 }
 
 TEST(Npy, AcceptsLegalSpellings) {
-  EXPECT_EQ(read(file_of("{\"shape\":(2,),\"descr\":\"<f4\",\"fortran_order\":False}", 8)).shape(),
-            Shape{2});
-  EXPECT_EQ(read(file_of(dictionary("'|b1'", "(2, 1)"), 2, 3)).dtype(), DType::kInt32);
+  EXPECT_EQ(
+      read_text(npy_file("{\"shape\":(2,),\"descr\":\"<f4\",\"fortran_order\":False}", 8)).shape(),
+      Shape{2});
+  EXPECT_EQ(read_text(npy_file(dictionary("'|b1'", "(2, 1)"), 2, 3)).dtype(), DType::kInt32);
 }
 
 TEST(Npy, ReadsGzip) {
@@ -149,34 +150,39 @@ TEST(Npy, ReadsGzip) {
 }
 
 TEST(Npy, RefusesMalformedFilesWithTheReason) {
-  EXPECT_THAT(refusal(""), HasSubstr("no magic number"));
-  EXPECT_THAT(refusal("PK\x03\x04"), HasSubstr("no magic number"));
-  EXPECT_THAT(refusal(from_hex(kFloat32).substr(0, 7)), HasSubstr("truncated"));
-  EXPECT_THAT(refusal(from_hex(kFloat32).substr(0, 40)), HasSubstr("truncated"));
-  EXPECT_THAT(refusal(from_hex(kFloat32).substr(0, 150)), HasSubstr("needs 24 bytes of data, 22"));
-  EXPECT_THAT(refusal(from_hex(kFloat32) + "x"), HasSubstr("needs 24 bytes of data, 25"));
-  EXPECT_THAT(refusal(file_of("{}", 0, 4)), HasSubstr("version 4"));
-  EXPECT_THAT(refusal(file_of("{}", 0)), HasSubstr("needs descr"));
-  EXPECT_THAT(refusal(file_of("", 0)), HasSubstr("expected {"));
-  EXPECT_THAT(refusal(file_of(dictionary("'>f8'", "(1,)"), 8)), HasSubstr("'>f8'"));
-  EXPECT_THAT(refusal(file_of(dictionary("'|O'", "(1,)"), 8)), HasSubstr("'|O'"));
-  EXPECT_THAT(refusal(file_of(dictionary("'<c8'", "(1,)"), 8)), HasSubstr("'<c8'"));
-  EXPECT_THAT(refusal(file_of(dictionary("[('a', '<f4')]", "(1,)"), 4)), HasSubstr("structured"));
-  EXPECT_THAT(refusal(file_of(dictionary("'<f4'", "(1)"), 4)), HasSubstr("not a tuple"));
-  EXPECT_THAT(refusal(file_of(dictionary("'<f4'", "(-1,)"), 4)), HasSubstr("whole number"));
-  EXPECT_THAT(refusal(file_of(dictionary("'<f4'", "(1.5,)"), 4)), HasSubstr("expected"));
-  EXPECT_THAT(refusal(file_of(dictionary("'<f4'", "(nan,)"), 4)), HasSubstr("whole number"));
-  EXPECT_THAT(refusal(file_of(dictionary("'<f4'", "(99999999999999999999,)"), 4)),
+  EXPECT_THAT(refusal_of_npy(""), HasSubstr("no magic number"));
+  EXPECT_THAT(refusal_of_npy("PK\x03\x04"), HasSubstr("no magic number"));
+  EXPECT_THAT(refusal_of_npy(from_hex(kFloat32).substr(0, 7)), HasSubstr("truncated"));
+  EXPECT_THAT(refusal_of_npy(from_hex(kFloat32).substr(0, 40)), HasSubstr("truncated"));
+  EXPECT_THAT(refusal_of_npy(from_hex(kFloat32).substr(0, 150)),
+              HasSubstr("needs 24 bytes of data, 22"));
+  EXPECT_THAT(refusal_of_npy(from_hex(kFloat32) + "x"), HasSubstr("needs 24 bytes of data, 25"));
+  EXPECT_THAT(refusal_of_npy(npy_file("{}", 0, 4)), HasSubstr("version 4"));
+  EXPECT_THAT(refusal_of_npy(npy_file("{}", 0)), HasSubstr("needs descr"));
+  EXPECT_THAT(refusal_of_npy(npy_file("", 0)), HasSubstr("expected {"));
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'>f8'", "(1,)"), 8)), HasSubstr("'>f8'"));
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'|O'", "(1,)"), 8)), HasSubstr("'|O'"));
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'<c8'", "(1,)"), 8)), HasSubstr("'<c8'"));
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("[('a', '<f4')]", "(1,)"), 4)),
+              HasSubstr("structured"));
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'<f4'", "(1)"), 4)), HasSubstr("not a tuple"));
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'<f4'", "(-1,)"), 4)), HasSubstr("whole number"));
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'<f4'", "(1.5,)"), 4)), HasSubstr("expected"));
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'<f4'", "(nan,)"), 4)),
               HasSubstr("whole number"));
-  EXPECT_THAT(refusal(file_of(dictionary("'<f4'", "(1,1,1,1,1)"), 4)), HasSubstr("5 dimensions"));
-  EXPECT_THAT(refusal(file_of(dictionary("'<f4'", "(4611686018427387904, 4)"), 4)),
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'<f4'", "(99999999999999999999,)"), 4)),
+              HasSubstr("whole number"));
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'<f4'", "(1,1,1,1,1)"), 4)),
+              HasSubstr("5 dimensions"));
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'<f4'", "(4611686018427387904, 4)"), 4)),
               HasSubstr("overflows"));
-  EXPECT_THAT(refusal(file_of(dictionary("'<f4'", "(1000000000, 1000)"), 4)),
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'<f4'", "(1000000000, 1000)"), 4)),
               HasSubstr("needs 4000000000000 bytes"));
-  EXPECT_THAT(refusal(file_of("{'descr': '<f4', 'descr': '<f4'}", 4)), HasSubstr("comes twice"));
-  EXPECT_THAT(refusal(file_of("{'color': 1}", 4)), HasSubstr("unknown key 'color'"));
-  EXPECT_THAT(refusal(file_of(dictionary("'<f4'", "(1,)") + "x", 4)), HasSubstr("behind"));
-  EXPECT_THAT(refusal(file_of("{'fortran_order': 0}", 4)), HasSubstr("True or False"));
+  EXPECT_THAT(refusal_of_npy(npy_file("{'descr': '<f4', 'descr': '<f4'}", 4)),
+              HasSubstr("comes twice"));
+  EXPECT_THAT(refusal_of_npy(npy_file("{'color': 1}", 4)), HasSubstr("unknown key 'color'"));
+  EXPECT_THAT(refusal_of_npy(npy_file(dictionary("'<f4'", "(1,)") + "x", 4)), HasSubstr("behind"));
+  EXPECT_THAT(refusal_of_npy(npy_file("{'fortran_order': 0}", 4)), HasSubstr("True or False"));
   EXPECT_THAT(error_of([] { read_npy(std::filesystem::path("no-such.npy")); }),
               HasSubstr("no-such.npy"));
 }
@@ -184,7 +190,7 @@ TEST(Npy, RefusesMalformedFilesWithTheReason) {
 TEST(Npy, DamagedFilesGiveFormatErrorOrATensor) {
   for (const std::string_view hex : {kFloat32, kFortranInt64, kUint8Version2}) {
     const auto count = testing::mutate(from_hex(hex), 5'000, [](const std::string& text) {
-      EXPECT_LE(read(text).shape().elements(), static_cast<Index>(text.size()));
+      EXPECT_LE(read_text(text).shape().elements(), static_cast<Index>(text.size()));
     });
     EXPECT_GT(count.refused, 1'000);
     EXPECT_GT(count.accepted, 10);

@@ -26,12 +26,12 @@ std::string with_length(std::uint64_t length, std::string_view rest) {
 }
 
 /// A file of that header and so many zero bytes of data.
-std::string file_of(std::string_view json, std::size_t data_bytes = 0) {
+std::string safetensors_file(std::string_view json, std::size_t data_bytes = 0) {
   return with_length(json.size(), json) + std::string(data_bytes, '\0');
 }
 
-std::string refusal(std::string_view json, std::size_t data_bytes = 0) {
-  const std::string file = file_of(json, data_bytes);
+std::string refusal_of_safetensors(std::string_view json, std::size_t data_bytes = 0) {
+  const std::string file = safetensors_file(json, data_bytes);
   const std::string from_stream = error_of([&] {
     std::istringstream stream(file);
     read_safetensors(stream, "memory");
@@ -138,7 +138,7 @@ TEST(Safetensors, WidensOtherTypes) {
       "feffffffffffffffffffff7f00000000"  // -2, 2^31 - 1
       "00ff"
       "0080");
-  const TensorFile file = read_safetensors(bytes_of(file_of(json) + data));
+  const TensorFile file = read_safetensors(bytes_of(safetensors_file(json) + data));
   const auto* half = file.at("h").as<float>().data;
   EXPECT_THAT(std::vector<float>(half, half + 5),
               ::testing::ElementsAre(1, -2, 65504, std::ldexp(1.0F, -24), INFINITY));
@@ -152,7 +152,7 @@ TEST(Safetensors, WidensOtherTypes) {
 
 TEST(Safetensors, RefusesIntegersBeyondInt32) {
   const std::string json = R"({"l":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}})";
-  const std::string file = file_of(json) + testing::from_hex("0000008000000000");
+  const std::string file = safetensors_file(json) + testing::from_hex("0000008000000000");
   EXPECT_THAT(error_of([&] { read_safetensors(bytes_of(file)); }),
               HasSubstr("'l': the integer 2147483648 does not fit into int32"));
 }
@@ -174,40 +174,49 @@ TEST(Safetensors, RefusesLyingLengths) {
   EXPECT_THAT(reason(with_length(100, "{}")), HasSubstr("the header needs 100 bytes, 2 are there"));
   EXPECT_THAT(reason(with_length(100'000'001, "{}")), HasSubstr("at most 100000000"));
   EXPECT_THAT(reason(with_length(~std::uint64_t{0}, "{}")), HasSubstr("18446744073709551615"));
-  EXPECT_THAT(reason(file_of("{}", 1)), HasSubstr("1 bytes of data, the header describes 0"));
+  EXPECT_THAT(reason(safetensors_file("{}", 1)),
+              HasSubstr("1 bytes of data, the header describes 0"));
   std::istringstream stream(with_length(99'999'999, "{}"));
   EXPECT_THAT(error_of([&] { read_safetensors(stream); }), HasSubstr("2 are there"));
 }
 
 TEST(Safetensors, RefusesWhatIsNotSuchAHeader) {
-  EXPECT_THAT(refusal(""), HasSubstr("not JSON"));
-  EXPECT_THAT(refusal("{"), HasSubstr("not JSON"));
-  EXPECT_THAT(refusal("{} x"), HasSubstr("not JSON"));
-  EXPECT_THAT(refusal("{\"\xFF\":{}}"), HasSubstr("not JSON"));
-  EXPECT_THAT(refusal("[]"), HasSubstr("expected an object"));
-  EXPECT_THAT(refusal("3"), HasSubstr("expected an object"));
-  EXPECT_THAT(refusal("null"), HasSubstr("expected an object"));
-  EXPECT_THAT(refusal(R"({"a":[]})"), HasSubstr("'a' is an array, expected an object"));
-  EXPECT_THAT(refusal(R"({"__metadata__":{"k":1}})"), HasSubstr("expected a string"));
-  EXPECT_THAT(refusal(R"({"__metadata__":{"k":{}}})"), HasSubstr("expected a string"));
-  EXPECT_THAT(refusal(R"({"__metadata__":{"k":"1","k":"1"}})"), HasSubstr("'k' comes twice"));
-  EXPECT_THAT(refusal(R"({"a":{}})"), HasSubstr("needs dtype, shape and data_offsets"));
-  EXPECT_THAT(refusal(R"({"a":{"dtype":"F32","shape":[]}})"), HasSubstr("needs dtype"));
-  EXPECT_THAT(refusal(R"({"a":{"dtype":1}})"), HasSubstr("dtype is the number 1"));
-  EXPECT_THAT(refusal(R"({"a":{"dtype":"F8_E4M3"}})"), HasSubstr("unknown dtype 'F8_E4M3'"));
-  EXPECT_THAT(refusal(R"({"a":{"shape":"x"}})"), HasSubstr("shape is a string"));
-  EXPECT_THAT(refusal(R"({"a":{"colour":1}})"), HasSubstr("unknown field 'colour'"));
-  EXPECT_THAT(refusal(R"({"a":{"dtype":"F32","dtype":"F32"}})"), HasSubstr("dtype comes twice"));
+  EXPECT_THAT(refusal_of_safetensors(""), HasSubstr("not JSON"));
+  EXPECT_THAT(refusal_of_safetensors("{"), HasSubstr("not JSON"));
+  EXPECT_THAT(refusal_of_safetensors("{} x"), HasSubstr("not JSON"));
+  EXPECT_THAT(refusal_of_safetensors("{\"\xFF\":{}}"), HasSubstr("not JSON"));
+  EXPECT_THAT(refusal_of_safetensors("[]"), HasSubstr("expected an object"));
+  EXPECT_THAT(refusal_of_safetensors("3"), HasSubstr("expected an object"));
+  EXPECT_THAT(refusal_of_safetensors("null"), HasSubstr("expected an object"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"a":[]})"),
+              HasSubstr("'a' is an array, expected an object"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"__metadata__":{"k":1}})"),
+              HasSubstr("expected a string"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"__metadata__":{"k":{}}})"),
+              HasSubstr("expected a string"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"__metadata__":{"k":"1","k":"1"}})"),
+              HasSubstr("'k' comes twice"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"a":{}})"),
+              HasSubstr("needs dtype, shape and data_offsets"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"a":{"dtype":"F32","shape":[]}})"),
+              HasSubstr("needs dtype"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"a":{"dtype":1}})"), HasSubstr("dtype is the number 1"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"a":{"dtype":"F8_E4M3"}})"),
+              HasSubstr("unknown dtype 'F8_E4M3'"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"a":{"shape":"x"}})"), HasSubstr("shape is a string"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"a":{"colour":1}})"), HasSubstr("unknown field 'colour'"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"a":{"dtype":"F32","dtype":"F32"}})"),
+              HasSubstr("dtype comes twice"));
   const std::string scalar = R"({"dtype":"F32","shape":[],"data_offsets":[0,4]})";
-  EXPECT_THAT(refusal("{\"a\":" + scalar + ",\"a\":" + scalar + "}", 4),
+  EXPECT_THAT(refusal_of_safetensors("{\"a\":" + scalar + ",\"a\":" + scalar + "}", 4),
               HasSubstr("'a' comes twice"));
 }
 
 TEST(Safetensors, RefusesWrongNumbers) {
   const auto shape = [](std::string_view numbers, std::size_t data_bytes = 4) {
-    return refusal("{\"a\":{\"dtype\":\"F32\",\"shape\":[" + std::string(numbers) +
-                       "],\"data_offsets\":[0," + std::to_string(data_bytes) + "]}}",
-                   data_bytes);
+    return refusal_of_safetensors("{\"a\":{\"dtype\":\"F32\",\"shape\":[" + std::string(numbers) +
+                                      "],\"data_offsets\":[0," + std::to_string(data_bytes) + "]}}",
+                                  data_bytes);
   };
   EXPECT_THAT(shape("-1"), HasSubstr("negative number -1"));
   EXPECT_THAT(shape("1.0"), HasSubstr("the number 1.0"));
@@ -233,7 +242,8 @@ TEST(Safetensors, RefusesWrongOffsets) {
     const auto one = [](std::string_view offsets) {
       return R"({"dtype":"F32","shape":[1],"data_offsets":[)" + std::string(offsets) + "]}";
     };
-    return refusal("{\"a\":" + one(first) + ",\"b\":" + one(second) + "}", data_bytes);
+    return refusal_of_safetensors("{\"a\":" + one(first) + ",\"b\":" + one(second) + "}",
+                                  data_bytes);
   };
   EXPECT_THAT(two("0,4", "0,4", 4), HasSubstr("an overlap"));
   EXPECT_THAT(two("0,4", "2,6", 8), HasSubstr("an overlap"));
@@ -249,11 +259,12 @@ TEST(Safetensors, RefusesWrongOffsets) {
 
 TEST(Safetensors, DeepNestingIsRefusedWithoutRecursion) {
   const std::size_t depth = 10'000'000;
-  EXPECT_THAT(refusal(std::string(depth, '[')), HasSubstr("expected an object"));
-  EXPECT_THAT(refusal(R"({"a":{"shape":)" + std::string(depth, '[')), HasSubstr("holds an array"));
+  EXPECT_THAT(refusal_of_safetensors(std::string(depth, '[')), HasSubstr("expected an object"));
+  EXPECT_THAT(refusal_of_safetensors(R"({"a":{"shape":)" + std::string(depth, '[')),
+              HasSubstr("holds an array"));
   std::string objects;
   for (int i = 0; i < 1'000'000; ++i) objects += R"({"shape":)";
-  EXPECT_THAT(refusal(objects), HasSubstr("shape is an object"));
+  EXPECT_THAT(refusal_of_safetensors(objects), HasSubstr("shape is an object"));
 }
 
 TEST(Safetensors, DamagedFilesGiveFormatErrorOrATensorFile) {

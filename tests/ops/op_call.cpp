@@ -42,6 +42,14 @@ void put(TensorView view, Index i, Index j, double value) {
   }
 }
 
+Tensor transposed(const Tensor& matrix) {
+  Tensor result({matrix.columns(), matrix.rows()}, matrix.dtype());
+  for (Index i = 0; i < matrix.rows(); ++i) {
+    for (Index j = 0; j < matrix.columns(); ++j) put(result.view(), j, i, element(matrix, i, j));
+  }
+  return result;
+}
+
 }  // namespace
 
 OpCall::OpCall(const Value& value, Index batch_rows, DType dtype)
@@ -60,8 +68,9 @@ OpCall::OpCall(const Value& value, Index batch_rows, DType dtype)
     const bool differentiable = ((op_->traits.differentiable_inputs >> i) & 1U) != 0;
     gradients.push_back(differentiable ? allocate(input.shape, batch_rows, dtype) : Tensor());
   }
+  tangents = gradient_tangents = gradients;
   output = allocate(value.shape(), batch_rows, dtype);
-  output_gradient = output;
+  output_gradient = output_tangent = output_gradient_tangent = output;
   batched_output_ = value.shape().is_batched();
   if (op_->saved != nullptr) {
     const Shape shape = op_->saved({.inputs = shapes, .attributes = attributes_});
@@ -92,26 +101,50 @@ OpContext OpCall::context(Index first, Index rows) {
   context.output = window(output, batched_output_, first, rows);
   context.output_gradient = window(output_gradient, batched_output_, first, rows);
   if (op_->saved != nullptr) context.saved = window(saved, batched_saved_, first, rows);
+  add_tangents(context, first, rows);
   if (op_->traits.mirror_input >= 0) {
-    const Tensor& weight = inputs[static_cast<std::size_t>(op_->traits.mirror_input)];
-    mirror = Tensor({weight.columns(), weight.rows()}, dtype_);
-    for (Index i = 0; i < weight.rows(); ++i) {
-      for (Index j = 0; j < weight.columns(); ++j) {
-        put(mirror.view(), j, i, element(weight, i, j));
-      }
-    }
+    const auto weight = static_cast<std::size_t>(op_->traits.mirror_input);
+    mirror = transposed(inputs[weight]);
     context.mirror = mirror.view();
+    mirror_tangent = transposed(tangents[weight]);
+    operands_.mirror = mirror_tangent.view();
   }
   context.partial = partial.data();
   context.tiles = &kSerialTiles;
   return context;
 }
 
+void OpCall::add_tangents(OpContext& context, Index first, Index rows) {
+  operands_ = {};
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (tangents[i].data() == nullptr) continue;
+    operands_.inputs[i] = window(tangents[i], batched_inputs_[i], first, rows);
+    operands_.input_gradients[i] = window(gradient_tangents[i], batched_inputs_[i], first, rows);
+  }
+  operands_.output = window(output_tangent, batched_output_, first, rows);
+  operands_.output_gradient = window(output_gradient_tangent, batched_output_, first, rows);
+  context.tangents = &operands_;
+}
+
+TensorView OpCall::rows_of_tile(const TensorView& whole, Index first, Index count) const {
+  TensorView tile = whole;
+  tile.data = static_cast<char*>(whole.data) + first * whole.ld * size_of(whole.dtype);
+  tile.rows = count;
+  return tile;
+}
+
 void OpCall::weight_gradient(OpContext context, Index first, Index count) const {
   TensorView& window = context.input_gradients[static_cast<std::size_t>(op_->traits.weight_input)];
-  window.data = static_cast<char*>(window.data) + first * window.ld * size_of(window.dtype);
-  window.rows = count;
+  window = rows_of_tile(window, first, count);
   op_->weight_gradient[dtype_index(dtype_)](context, first, count);
+}
+
+void OpCall::weight_gradient_jvp(OpContext context, Index first, Index count) const {
+  TangentOperands operands = *context.tangents;
+  TensorView& window = operands.input_gradients[static_cast<std::size_t>(op_->traits.weight_input)];
+  window = rows_of_tile(window, first, count);
+  context.tangents = &operands;
+  op_->weight_gradient_jvp[dtype_index(dtype_)](context, first, count);
 }
 
 void OpCall::fill_inputs(double low, double high) {

@@ -21,8 +21,11 @@ class OpCall {
   void backward(const OpContext& context) const { function(op_->backward)(context); }
   void finish(const OpContext& context) const { function(op_->finish)(context); }
   void commit(const OpContext& context) const { function(op_->commit)(context); }
+  void jvp(const OpContext& context) const { function(op_->jvp)(context); }
+  void backward_jvp(const OpContext& context) const { function(op_->backward_jvp)(context); }
   /// The tile of rows [first, first + count) of the weight input's gradient.
   void weight_gradient(OpContext context, Index first, Index count) const;
+  void weight_gradient_jvp(OpContext context, Index first, Index count) const;
   void forward() { forward(context()); }
   void backward() { backward(context()); }
 
@@ -40,6 +43,12 @@ class OpCall {
   Tensor mirror;  ///< made from the weight in context()
   Tensor output_gradient;
   std::vector<Tensor> gradients;  ///< those no gradient can reach are empty
+  // The same of forward mode, windows of which are in the last context that was made.
+  std::vector<Tensor> tangents;
+  Tensor output_tangent;
+  Tensor mirror_tangent;
+  Tensor output_gradient_tangent;
+  std::vector<Tensor> gradient_tangents;
   std::vector<double> partial;
   std::uint32_t overwrite = kAllInputs;
   Mode mode = Mode::kTraining;
@@ -50,7 +59,11 @@ class OpCall {
     return functions[dtype_index(dtype_)];
   }
 
+  TensorView rows_of_tile(const TensorView& whole, Index first, Index count) const;
+  void add_tangents(OpContext& context, Index first, Index rows);
+
   const OpDef* op_;
+  TangentOperands operands_;
   Attributes attributes_;
   std::vector<bool> batched_inputs_;
   bool batched_output_ = false;

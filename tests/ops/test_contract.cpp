@@ -96,6 +96,11 @@ class ContractTest : public ::testing::TestWithParam<Param> {
     OpCall call(one_node_of_each(g)[GetParam().node], rows, GetParam().dtype);
     call.fill_inputs(0.2, 0.9);
     call.fill(call.output_gradient, -1, 1, 31);
+    call.fill(call.output_gradient_tangent, -1, 1, 32);
+    std::uint64_t stream = 33;
+    for (Tensor& tangent : call.tangents) {
+      if (tangent.data() != nullptr) call.fill(tangent, -1, 1, stream++);
+    }
     return call;
   }
 
@@ -107,10 +112,43 @@ class ContractTest : public ::testing::TestWithParam<Param> {
                          call.gradients[static_cast<std::size_t>(weight)].rows());
   }
 
+  /// Forward, as it runs before jvp.
+  static void forward_and_finish(OpCall& call) {
+    call.forward();
+    if (call.op().traits.kind == OpKind::kBatchReduction) call.finish(call.context());
+  }
+
+  static void backward_jvp_all(OpCall& call) {
+    call.backward_jvp(call.context());
+    const int weight = call.op().traits.weight_input;
+    if (weight < 0) return;
+    call.weight_gradient_jvp(call.context(), 0,
+                             call.gradients[static_cast<std::size_t>(weight)].rows());
+  }
+
   static void fill_gradients(OpCall& call, double value) {
-    for (Tensor& gradient : call.gradients) {
-      if (gradient.data() != nullptr) call.fill(gradient, value, value, 0);
+    fill_all(call, call.gradients, value);
+    fill_all(call, call.gradient_tangents, value);
+  }
+  static void fill_all(OpCall& call, std::vector<Tensor>& tensors, double value) {
+    for (Tensor& tensor : tensors) {
+      if (tensor.data() != nullptr) call.fill(tensor, value, value, 0);
     }
+  }
+
+  /// `got` must hold 3 + `alone`, of which some element is not 0.
+  static void expect_added(const std::vector<Tensor>& got, const std::vector<Tensor>& alone) {
+    const double tolerance = GetParam().dtype == DType::kFloat32 ? 3e-6 : 1e-14;
+    bool any = false;
+    for (std::size_t k = 0; k < alone.size(); ++k) {
+      if (alone[k].data() == nullptr) continue;
+      const std::vector<double> expected = values(alone[k]), sum = values(got[k]);
+      for (std::size_t e = 0; e < expected.size(); ++e) {
+        EXPECT_NEAR(sum[e], 3 + expected[e], tolerance) << "input " << k << ", element " << e;
+        any = any || expected[e] != 0;
+      }
+    }
+    EXPECT_TRUE(any);
   }
 };
 
@@ -123,17 +161,49 @@ TEST_P(ContractTest, BackwardOverwritesOrAddsAsItIsTold) {
   call.overwrite = 0;
   fill_gradients(call, 3);
   backward_all(call);
-  const double tolerance = GetParam().dtype == DType::kFloat32 ? 3e-6 : 1e-14;
-  bool some_gradient = false;
-  for (std::size_t k = 0; k < alone.size(); ++k) {
-    if (alone[k].data() == nullptr) continue;
-    const std::vector<double> expected = values(alone[k]), got = values(call.gradients[k]);
-    for (std::size_t e = 0; e < expected.size(); ++e) {
-      EXPECT_NEAR(got[e], 3 + expected[e], tolerance) << "input " << k << ", element " << e;
-      some_gradient = some_gradient || expected[e] != 0;
+  expect_added(call.gradients, alone);
+}
+
+TEST_P(ContractTest, JvpOverwrites) {
+  OpCall call = make(7);
+  forward_and_finish(call);
+  call.fill(call.output_tangent, std::nan(""), std::nan(""), 0);
+  call.jvp(call.context());
+  EXPECT_THAT(values(call.output_tangent),
+              ::testing::Each(::testing::Truly([](double t) { return std::isfinite(t); })));
+  EXPECT_THAT(values(call.output_tangent), ::testing::Contains(::testing::Ne(0.0)));
+}
+
+class SecondOrderContractTest : public ContractTest {};
+
+TEST_P(SecondOrderContractTest, OverwritesOrAddsAsItIsTold) {
+  OpCall call = make(7);
+  call.forward();
+  fill_gradients(call, std::nan(""));
+  backward_jvp_all(call);
+  const std::vector<Tensor> alone = call.gradient_tangents;
+  call.overwrite = 0;
+  fill_gradients(call, 3);
+  backward_jvp_all(call);
+  expect_added(call.gradient_tangents, alone);
+}
+
+TEST_P(SecondOrderContractTest, UnwantedTangentsAreNotTouched) {
+  OpCall call = make(4);
+  call.forward();
+  fill_gradients(call, 5);
+  const OpContext context = call.context();
+  TangentOperands unwanted = *context.tangents;
+  unwanted.input_gradients = {};
+  OpContext changed = context;
+  changed.tangents = &unwanted;
+  call.backward_jvp(changed);
+  for (const std::vector<Tensor>* tensors : {&call.gradients, &call.gradient_tangents}) {
+    for (const Tensor& tensor : *tensors) {
+      if (tensor.data() == nullptr) continue;
+      EXPECT_THAT(values(tensor), ::testing::Each(5.0));
     }
   }
-  EXPECT_TRUE(some_gradient);
 }
 
 class RowwiseContractTest : public ContractTest {};
@@ -146,8 +216,11 @@ TEST_P(RowwiseContractTest, BlocksOfRowsGiveTheBitsOfTheWholeBatch) {
   for (const auto& [first, rows] : {std::pair<Index, Index>{5, 2}, {0, 1}, {1, 4}}) {
     blocks.forward(blocks.context(first, rows));
     blocks.backward(blocks.context(first, rows));
+    blocks.jvp(blocks.context(first, rows));
   }
+  whole.jvp(whole.context());
   EXPECT_EQ(values(blocks.output), values(whole.output));
+  EXPECT_EQ(values(blocks.output_tangent), values(whole.output_tangent));
   for (std::size_t k = 0; k < whole.inputs.size(); ++k) {
     if (!whole.input_is_batched(k) || whole.gradients[k].data() == nullptr) continue;
     EXPECT_EQ(values(blocks.gradients[k]), values(whole.gradients[k])) << "input " << k;
@@ -156,7 +229,12 @@ TEST_P(RowwiseContractTest, BlocksOfRowsGiveTheBitsOfTheWholeBatch) {
 
 TEST_P(ContractTest, NoRowsAreFine) {
   OpCall call = make(0);
-  call.forward();
+  forward_and_finish(call);
+  call.jvp(call.context());
+  if (!call.output_is_batched() && call.op().traits.kind != OpKind::kRowwise) {
+    EXPECT_THAT(values(call.output_tangent), ::testing::Each(0.0));
+  }
+  if (call.op().backward_jvp[0] != nullptr) backward_jvp_all(call);
   fill_gradients(call, std::nan(""));
   backward_all(call);
   for (std::size_t k = 0; k < call.inputs.size(); ++k) {
@@ -168,11 +246,14 @@ TEST_P(ContractTest, NoRowsAreFine) {
 
 TEST_P(ContractTest, PaddingStaysAsItWas) {
   OpCall call = make(5);
-  std::vector<Tensor*> written{&call.output, &call.saved};
+  std::vector<Tensor*> written{&call.output, &call.saved, &call.output_tangent};
   for (Tensor& gradient : call.gradients) written.push_back(&gradient);
+  for (Tensor& tangent : call.gradient_tangents) written.push_back(&tangent);
   for (Tensor* tensor : written) padding(*tensor, 0xA5, false);
-  call.forward();
+  forward_and_finish(call);
   backward_all(call);
+  call.jvp(call.context());
+  if (call.op().backward_jvp[0] != nullptr) backward_jvp_all(call);
   for (Tensor* tensor : written) EXPECT_TRUE(padding(*tensor, 0xA5, true));
 }
 
@@ -236,6 +317,7 @@ bool works_on_rows(const Node& node) {
   return node.op->traits.kind == OpKind::kRowwise && node.shape.is_batched();
 }
 bool works_in_place(const Node& node) { return node.op->traits.output_may_alias_input; }
+bool has_curvature(const Node& node) { return node.op->backward_jvp[0] != nullptr; }
 
 std::string param_name(const ::testing::TestParamInfo<Param>& info) {
   Graph g;
@@ -245,6 +327,8 @@ std::string param_name(const ::testing::TestParamInfo<Param>& info) {
 
 INSTANTIATE_TEST_SUITE_P(Ops, ContractTest, ::testing::ValuesIn(params(any)), param_name);
 INSTANTIATE_TEST_SUITE_P(Ops, RowwiseContractTest, ::testing::ValuesIn(params(works_on_rows)),
+                         param_name);
+INSTANTIATE_TEST_SUITE_P(Ops, SecondOrderContractTest, ::testing::ValuesIn(params(has_curvature)),
                          param_name);
 INSTANTIATE_TEST_SUITE_P(Ops, InPlaceContractTest, ::testing::ValuesIn(params(works_in_place)),
                          param_name);

@@ -23,6 +23,8 @@ if(SUBDIRECTORY)
     -D
     CMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}
     -D
+    CMAKE_UNITY_BUILD=ON
+    -D
     CHAINRULE_INSTALL=${SHARED})
   if(NOT SHARED)
     set(targets core_only)  # generating the rest has shown that its link lines resolve

@@ -38,14 +38,19 @@ void copy_forward(const OpContext& context) {
 }
 
 template <class T>
+void copy_jvp(const OpContext& context) {
+  copy(context.in_tangent<T>(0), context.out_tangent<T>(), false);
+}
+
+template <class T>
 void copy_backward(const OpContext& context) {
   copy(context.out_gradient<T>(), context.in_gradient<T>(0), context.accumulates(0));
 }
 
 struct Meet {
   static constexpr std::string_view kName = "meet";
-  static constexpr OpTraits kTraits{.backward_reads = {.inputs = 0, .output = false},
-                                    .handles_overwrite = true};
+  static constexpr OpTraits kTraits{
+      .backward_reads = {.inputs = 0, .output = false}, .linear = true, .handles_overwrite = true};
   static Shape infer(const InferContext& context) { return context.inputs[0]; }
   template <class T>
   static void forward(const OpContext& context) {
@@ -56,12 +61,16 @@ struct Meet {
   static void backward(const OpContext& context) {
     copy_backward<T>(context);
   }
+  template <class T>
+  static void jvp(const OpContext& context) {
+    copy_jvp<T>(context);
+  }
 };
 
 struct Fragile {
   static constexpr std::string_view kName = "fragile";
-  static constexpr OpTraits kTraits{.backward_reads = {.inputs = 0, .output = false},
-                                    .handles_overwrite = true};
+  static constexpr OpTraits kTraits{
+      .backward_reads = {.inputs = 0, .output = false}, .linear = true, .handles_overwrite = true};
   static Shape infer(const InferContext& context) { return context.inputs[0]; }
   template <class T>
   static void forward(const OpContext& context) {
@@ -80,6 +89,10 @@ struct Fragile {
       throw Failure{"backward", context.first_row};
     }
     copy_backward<T>(context);
+  }
+  template <class T>
+  static void jvp(const OpContext& context) {
+    copy_jvp<T>(context);
   }
 };
 
@@ -109,6 +122,16 @@ struct FragileDot {
       for (Index k = 0; k < dx.columns; ++k) {
         dx(i, k) += context.out_gradient<T>()(i, 0) * transposed(0, k);
       }
+    }
+  }
+  template <class T>
+  static void jvp(const OpContext& context) {
+    const auto x = context.input<T>(0), tx = context.in_tangent<T>(0);
+    const auto w = context.input<T>(1), tw = context.in_tangent<T>(1);
+    for (Index i = 0; i < x.rows; ++i) {
+      T sum = 0;
+      for (Index k = 0; k < x.columns; ++k) sum += tx(i, k) * w(k, 0) + x(i, k) * tw(k, 0);
+      context.out_tangent<T>()(i, 0) = sum;
     }
   }
   template <class T>

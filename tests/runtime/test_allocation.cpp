@@ -160,6 +160,47 @@ TEST_P(NoAllocation, InInference) {
   expect_none(plan, training, true);
 }
 
+TEST_P(NoAllocation, InForwardModeAndSecondOrder) {
+  Graph graph;
+  const Value x = graph.input("x", {kBatch, 64});
+  const Value w = graph.parameter("w", {64, 96}), b = graph.parameter("b", {96});
+  const Value last = graph.parameter("last", {96, 10});
+  const Value z = matmul(tanh(testing::meet(add_bias(matmul(x, w), b))), last);
+  const Value loss = softmax_cross_entropy(z, graph.labels("y"));
+  const std::vector<Value> moving = {x, w, b};
+  const Plan plan = compile(graph, {.loss = loss,
+                                    .gradients = moving,
+                                    .tangents = moving,
+                                    .output_tangents = {loss},
+                                    .gradient_tangents = moving});
+  constexpr Index kRows = 250;
+  const Tensor in = testing::random_tensor({kRows, 64}, DType::kFloat32, 1);
+  const Tensor labels = testing::random_labels(kRows, 10, 2);
+  const Parameters parameters(graph, DType::kFloat32, 3);
+  std::vector<Tensor> directions;
+  for (const Value& value : moving) {
+    directions.push_back(
+        testing::random_tensor(value.shape().with_batch(kRows), DType::kFloat32, 4));
+  }
+  Bindings bindings(plan);
+  bindings.input(x, in).input("y", labels).parameters(parameters);
+  for (std::size_t k = 0; k < moving.size(); ++k) bindings.tangent(moving[k], directions[k]);
+
+  const ScopedThreadLimit limit(4);
+  const Executor executor(GetParam());
+  Workspace workspace = executor.make_workspace(plan, kRows);
+  const testing::Meeting meeting(GetParam());
+  long allocated = -1;
+  executor.with_residents([&] {
+    for (int i = 0; i < kWarmUp; ++i) executor.run(workspace, bindings);
+    allocated = counted([&] {
+      for (int i = 0; i < kRuns; ++i) executor.run(workspace, bindings);
+    });
+  });
+  EXPECT_GE(meeting.arrived(), GetParam());
+  EXPECT_EQ(allocated, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Threads, NoAllocation, ::testing::Values(1, 2, 4),
                          [](const auto& info) { return std::to_string(info.param); });
 

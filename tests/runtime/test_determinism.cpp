@@ -18,18 +18,18 @@ namespace {
 using testing::bytes;
 using testing::TrainingCase;
 
-constexpr int kSteps = 24;
+constexpr int kTrainingSteps = 24;
 
 class Determinism : public ::testing::TestWithParam<DType> {};
 
 TEST_P(Determinism, TrainingHasTheSameBitsForAnyNumberOfResidents) {
   const ScopedThreadLimit limit(8);
   const TrainingCase training(GetParam());
-  const auto serial = training.train(Executor(), kSteps, false);
-  ASSERT_EQ(serial.losses.size(), static_cast<std::size_t>(kSteps));
-  EXPECT_LT(serial.losses[kSteps - 3], serial.losses[0]);  // it does learn
+  const auto serial = training.train(Executor(), kTrainingSteps, false);
+  ASSERT_EQ(serial.losses.size(), static_cast<std::size_t>(kTrainingSteps));
+  EXPECT_LT(serial.losses[kTrainingSteps - 3], serial.losses[0]);  // it does learn
   for (const int threads : {1, 2, 3, 8}) {
-    const auto parallel = training.train(Executor(threads), kSteps, true, threads);
+    const auto parallel = training.train(Executor(threads), kTrainingSteps, true, threads);
     EXPECT_EQ(parallel.participants, threads);
     EXPECT_EQ(parallel.losses, serial.losses) << threads << " threads";
     EXPECT_TRUE(parallel == serial) << threads << " threads";
@@ -39,9 +39,9 @@ TEST_P(Determinism, TrainingHasTheSameBitsForAnyNumberOfResidents) {
 TEST_P(Determinism, ColdRunsHaveTheSameBits) {
   const ScopedThreadLimit limit(8);
   const TrainingCase training(GetParam());
-  const auto serial = training.train(Executor(), kSteps, false);
+  const auto serial = training.train(Executor(), kTrainingSteps, false);
   for (const int threads : {2, 3, 8}) {
-    const auto cold = training.train(Executor(threads), kSteps, false, threads);
+    const auto cold = training.train(Executor(threads), kTrainingSteps, false, threads);
     EXPECT_GE(cold.participants, threads);  // TBB may send others later
     EXPECT_TRUE(cold == serial) << threads << " threads";
   }

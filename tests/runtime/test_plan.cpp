@@ -114,6 +114,37 @@ phase 0 RowSegment
 )");
 }
 
+// Tangents travel beside the values: a block carries both. What does not move has a tangent of
+// zeros, and values stay where they are until tangents have read them.
+TEST(PlanPrint, OfForwardMode) {
+  Mlp net;
+  const Plan plan =
+      compile(net.graph, {.tangents = {net.x, net.w2}, .output_tangents = {net.z2, net.loss}});
+  EXPECT_EQ(phases(plan), R"(
+phase 0 WholeBatch
+  clear w1:  -> t w1
+  clear b1:  -> t b1
+phase 1 RowSegment
+  forward xw: x, w1 -> xw
+  jvp xw: x, w1, xw, tangent of x, t w1 -> t xw
+  forward z1: xw, b1 -> z1
+  jvp z1: xw, b1, z1, t xw, t b1 -> t z1
+  forward a1: z1 -> a1
+  jvp a1: z1, a1, t z1 -> t a1
+  forward z2: a1, w2 -> z2
+  jvp z2: a1, w2, z2, t a1, tangent of w2 -> t z2
+  forward rows: z2, y -> rows, rows saved
+  jvp rows: z2, y, rows, rows saved, t z2 -> t rows
+  forward loss: rows -> loss parts
+phase 2 WholeBatch
+  finish loss: loss parts -> loss
+  jvp loss: rows, loss, t rows -> t loss
+)");
+  const std::string dot = plan.to_graphviz();
+  EXPECT_THAT(dot, HasSubstr("i1_3 [label=\"jvp z1\"];"));
+  EXPECT_THAT(dot, HasSubstr("i1_1 -> i1_3 [label=\"t xw\"];"));
+}
+
 // The mean divides by the sum of all weights, which therefore ends a phase of its own.
 TEST(PlanPrint, OfAWeightedLoss) {
   Graph graph;

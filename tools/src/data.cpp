@@ -53,4 +53,20 @@ Rows load_test_rows(const std::string& name, const DatasetOptions& options) {
   return {.data = load("fashion-mnist-test"), .name = "fashion-mnist, test file"};
 }
 
+DatasetOptions dataset_options(const Model& model, const std::string& data,
+                               const DataColumns& columns) {
+  const Schema& schema = model.schema();
+  const bool classes = is_classification(model.likelihood());
+  DatasetOptions wanted{.target = columns.target,
+                        .task = classes ? Task::kClassification : Task::kRegression,
+                        .weight = columns.weights,
+                        .offset = columns.offset};
+  if (has_test_rows(data)) return wanted;
+  if (classes) wanted.class_names = schema.class_names;
+  wanted.feature_names = schema.feature_names;
+  // A model of a data set without column names knows no place for its target but the last.
+  if (columns.target.empty() && !schema.feature_names.empty()) wanted.target = schema.target_name;
+  return wanted;
+}
+
 }  // namespace chainrule::tools

@@ -5,6 +5,7 @@
 
 #include "chainrule/learn/csv.hpp"
 #include "chainrule/learn/dataset.hpp"
+#include "chainrule/learn/model.hpp"
 
 namespace chainrule::tools {
 
@@ -22,10 +23,20 @@ struct Rows {
   std::string name;
 };
 
+/// Columns of a table by name or index, as the user says; empty: the model's own, or none.
+struct DataColumns {
+  std::string target;
+  std::string weights;
+  std::string offset;
+};
+
 /// True for digits and fashion-mnist, which have test rows of their own.
 bool has_test_rows(const std::string& name);
 /// What `train` trains on and what `evaluate` and `predict` test with: see kDataHelp.
 Rows load_training_rows(const std::string& name, const DatasetOptions& options);
 Rows load_test_rows(const std::string& name, const DatasetOptions& options);
+/// How to read `data` for a model: the columns that it was trained on, and its classes.
+DatasetOptions dataset_options(const Model& model, const std::string& data,
+                               const DataColumns& columns);
 
 }  // namespace chainrule::tools

@@ -18,31 +18,13 @@ namespace {
 
 constexpr std::size_t kMaxShownClasses = 30;
 
-struct Options {
+struct EvaluateOptions {
   std::string model;
   std::string data;
-  std::string target;
-  std::string weights;
-  std::string offset;
+  DataColumns columns;
   bool json = false;
   ComputeOptions compute;
 };
-
-// The columns that the model was trained on, and its classes.
-DatasetOptions dataset_options(const Options& options, const Model& model) {
-  const Schema& schema = model.schema();
-  const bool classes = is_classification(model.likelihood());
-  DatasetOptions wanted{.target = options.target,
-                        .task = classes ? Task::kClassification : Task::kRegression,
-                        .weight = options.weights,
-                        .offset = options.offset};
-  if (has_test_rows(options.data)) return wanted;
-  if (classes) wanted.class_names = schema.class_names;
-  wanted.feature_names = schema.feature_names;
-  // A model of a data set without column names knows no place for its target but the last.
-  if (options.target.empty() && !schema.feature_names.empty()) wanted.target = schema.target_name;
-  return wanted;
-}
 
 std::vector<std::string> class_names(const Model& model, std::size_t count) {
   std::vector<std::string> names = model.schema().class_names;
@@ -98,11 +80,12 @@ std::string as_text(const Evaluation& result, const Rows& rows, const Model& mod
   return text;
 }
 
-int evaluate_command(const Options& options) {
+int evaluate_command(const EvaluateOptions& options) {
   PredictorOptions predictor = options.compute.predictor();
   const Model model = load_model(options.model);
   const auto limit = options.compute.allow_threads();
-  const Rows rows = load_test_rows(options.data, dataset_options(options, model));
+  const Rows rows =
+      load_test_rows(options.data, dataset_options(model, options.data, options.columns));
   const Evaluation result = evaluate(model, rows.data, predictor);
   std::cout << (options.json ? to_text(as_json(result, rows, model))
                              : as_text(result, rows, model));
@@ -113,13 +96,14 @@ int evaluate_command(const Options& options) {
 
 Command add_evaluate(CLI::App& app) {
   CLI::App* const sub = app.add_subcommand("evaluate", "Tests a model on data with known targets");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<EvaluateOptions>();
   sub->add_option("--model", options->model, "Model file")->required();
   sub->add_option("--data", options->data, "digits, fashion-mnist or a file")->required();
-  sub->add_option("--target", options->target,
+  sub->add_option("--target", options->columns.target,
                   "Name or index of the target column (default: as in training)");
-  sub->add_option("--weights", options->weights, "Name or index of a column of sample weights");
-  sub->add_option("--offset", options->offset,
+  sub->add_option("--weights", options->columns.weights,
+                  "Name or index of a column of sample weights");
+  sub->add_option("--offset", options->columns.offset,
                   "Name or index of a column to add to the logits (losses with log link)");
   sub->add_flag("--json", options->json, "The same as JSON");
   options->compute.add_to(*sub);

@@ -1,178 +1,209 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <iostream>
-#include <iterator>
 #include <memory>
-#include <nlohmann/json.hpp>
-#include <span>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
-#include "chainrule/check/check_case.hpp"
 #include "chainrule/kernels/dispatch.hpp"
-#include "chainrule/ops/all_ops.hpp"
 #include "commands.hpp"
+#include "gradcheck_report.hpp"
+#include "gradcheck_sources.hpp"
+#include "progress_line.hpp"
 
 namespace chainrule::tools {
 namespace {
 
-constexpr std::size_t kMaxShownFailures = 20;
-
-struct Options {
+struct GradcheckOptions {
   std::vector<std::string> ops;
-  std::string dtype = "both";
+  std::string dtype;
   std::string arch;
+  bool list = false;
+  ModelCheck model;
   std::string json;
+  std::string junit;
+  std::string html;
+  std::uint64_t seed = 1;
+  bool every_check = false;
   bool summary = false;
 };
 
-std::vector<std::string> op_names(const Options& options) {
-  std::vector<std::string> known;
-  for (const OpDef* op : all_ops()) known.emplace_back(op->name);
-  if (options.ops.empty()) return known;
-  std::vector<std::string> wanted;
-  for (const std::string& name : options.ops) {
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
-      std::string list;
-      for (const std::string& op : known) list += (list.empty() ? "" : ", ") + op;
-      throw UsageError(fmt::format("--op: no op is called '{}'; there are: {}", name, list));
-    }
-    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) wanted.push_back(name);
+// Of a model, by default, the dtype that sees the smallest errors.
+std::vector<DType> dtypes(const GradcheckOptions& options) {
+  const bool of_model = !options.model.model.empty();
+  if (options.dtype == "both" || (options.dtype.empty() && !of_model)) {
+    return {DType::kFloat32, DType::kFloat64};
   }
-  return wanted;
-}
-
-std::vector<DType> dtypes(const Options& options) {
-  if (options.dtype == "both") return {DType::kFloat32, DType::kFloat64};
+  if (options.dtype.empty()) return {DType::kFloat64};
   return {parse_option("--dtype", [&] { return parse_dtype(options.dtype); })};
 }
 
-// |error| as a share of what is tolerated: below 1 agrees.
-double error_share(const ElementCheck& check) {
-  return check.tolerance > 0 ? check.error / check.tolerance : check.error > 0 ? HUGE_VAL : 0;
+const KernelTable& kernels(const GradcheckOptions& options) {
+  if (options.arch.empty()) return default_kernels();
+  return *parse_option("--arch", [&] { return &kernels_named(options.arch); });
 }
 
-// A line of the table: one op in one dtype.
-std::string table_line(const std::string& op, DType dtype, std::span<const CaseReport> reports) {
-  Index comparisons = 0;
-  std::size_t failed = 0;
-  double share = 0;
-  for (const CaseReport& report : reports) {
-    comparisons += report.gradients.comparisons();
-    failed += report.ok() ? 0 : 1;
-    const ElementCheck* const worst = report.gradients.worst();
-    if (worst != nullptr && worst->verdict != Verdict::kKink)
-      share = std::max(share, error_share(*worst));
+// The terminal's side of a run.
+class Terminal {
+ public:
+  Terminal(const GradcheckOptions& options, std::size_t name_width)
+      : table_(!options.model.model.empty(), name_width, options.every_check),
+        quiet_(options.summary) {}
+
+  void begin(const GradcheckRun& run) const {
+    if (quiet_) return;
+    for (const auto& [name, text] : run.facts) std::cout << fmt::format("{:<8}{}\n", name, text);
+    std::cout << fmt::format("{:<8}{}\n", "kernels", run.architecture) << table_.heading()
+              << std::flush;
   }
-  return fmt::format("{:<36}  {:<7}  {:>6}  {:>9}  {:>16.3f}  {}\n", op, to_string(dtype),
-                     reports.size(), comparisons, share,
-                     failed == 0 ? "agree" : fmt::format("{} FAILED", failed));
+
+  GradcheckObserver observer() {
+    return {.before = [this](std::size_t done, std::size_t total,
+                             const std::string& next) { progress_.show(done, total, next); },
+            .group =
+                [this](GradcheckGroup group) {
+                  if (quiet_) return;
+                  progress_.clear();
+                  std::cout << table_.lines(group) << std::flush;
+                }};
+  }
+
+  void end() { progress_.clear(); }
+
+ private:
+  GradcheckTable table_;
+  ProgressLine progress_;
+  bool quiet_;
+};
+
+void write_reports(const GradcheckOptions& options, const GradcheckRun& run) {
+  if (!options.json.empty()) write_text(gradcheck_json(run), options.json);
+  if (!options.junit.empty()) write_text(gradcheck_junit(run), options.junit);
+  if (!options.html.empty()) write_text(gradcheck_html(run), options.html);
 }
 
-nlohmann::ordered_json as_json(const CaseReport& report) {
-  nlohmann::ordered_json json{{"op", report.op},
-                              {"case", report.name},
-                              {"size", report.size},
-                              {"shape", report.shape},
-                              {"dtype", to_string(report.gradients.dtype)},
-                              {"architecture", report.gradients.architecture},
-                              {"ok", report.ok()},
-                              {"verdict", to_string(report.gradients.verdict())},
-                              {"comparisons", report.gradients.comparisons()}};
-  if (const ElementCheck* const worst = report.gradients.worst()) {
-    json["worst"] = {{"analytic", worst->analytic}, {"numeric", worst->numeric},
-                     {"error", worst->error},       {"tolerance", worst->tolerance},
-                     {"row", worst->row},           {"column", worst->column}};
-  }
-  json["failures"] = report.gradients.failures;
-  return json;
-}
-
-std::string failure_text(const std::vector<CaseReport>& reports) {
-  std::string text;
-  std::size_t shown = 0;
-  for (const CaseReport& report : reports) {
-    if (report.ok() || ++shown > kMaxShownFailures) continue;
-    text += fmt::format("FAILED {}, {} {}, {}\n", report.name, report.size, report.shape,
-                        to_string(report.gradients.dtype));
-    for (const std::string& failure : report.gradients.failures) text += "  " + failure + "\n";
-    if (report.gradients.values.empty()) text += "  nothing was compared\n";
-  }
-  if (shown > kMaxShownFailures)
-    text += fmt::format("... and {} more\n", shown - kMaxShownFailures);
-  return text;
-}
-
-void write_json(const std::vector<CaseReport>& reports, std::size_t failed, double seconds,
-                const std::string& path) {
-  nlohmann::ordered_json json{{"checks", reports.size()}, {"failed", failed}, {"seconds", seconds}};
-  json["reports"] = nlohmann::ordered_json::array();
-  for (const CaseReport& report : reports) json["reports"].push_back(as_json(report));
-  write_text(to_text(json), path);
-}
-
-int gradcheck(const Options& options) {
-  const std::vector<std::string> ops = op_names(options);
-  const std::vector<DType> wanted = dtypes(options);
-  const KernelTable& kernels =
-      options.arch.empty() ? default_kernels() : kernels_named(options.arch);
-  if (!options.json.empty()) expect_writable(options.json);
-
-  const auto start = std::chrono::steady_clock::now();
-  if (!options.summary) {
-    std::cout << fmt::format("kernels: {}\n{:<36}  {:<7}  {:>6}  {:>9}  {:>16}\n",
-                             kernels.architecture, "op", "dtype", "checks", "gradients",
-                             "error/tolerance");
-  }
-  std::vector<CaseReport> reports;
-  for (const std::string& op : ops) {
-    for (const DType dtype : wanted) {
-      std::vector<CaseReport> found = check_op(op, dtype, &kernels);
-      if (!options.summary) std::cout << table_line(op, dtype, found) << std::flush;
-      std::move(found.begin(), found.end(), std::back_inserter(reports));
-    }
-  }
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const auto failed = static_cast<std::size_t>(
-      std::count_if(reports.begin(), reports.end(), [](const CaseReport& r) { return !r.ok(); }));
-  if (!options.json.empty()) write_json(reports, failed, seconds, options.json);
+int finish(const GradcheckRun& run, const std::string& of_what) {
+  const std::size_t checks = run.records.size(), failed = run.failed();
   if (failed > 0) {
-    std::cout << failure_text(reports);
-    throw Error(fmt::format("gradcheck: {} of {} checks of {} ops failed ({:.1f} s)", failed,
-                            reports.size(), ops.size(), seconds));
+    std::cout << failures_text(run);
+    throw Error(fmt::format("gradcheck: {} of {} checks of {} failed ({:.1f} s)", failed, checks,
+                            of_what, run.seconds));
   }
-  std::cout << fmt::format("gradcheck: {} checks of {} ops agree ({:.1f} s)\n", reports.size(),
-                           ops.size(), seconds);
+  std::cout << fmt::format("gradcheck: {} checks of {} agree ({:.1f} s)\n", checks, of_what,
+                           run.seconds);
   return kExitOk;
 }
+
+int gradcheck(const GradcheckOptions& options) {
+  const std::vector<std::string> ops = gradcheck_ops(options.ops);
+  if (options.list) {
+    std::cout << list_of_checks(ops);
+    return kExitOk;
+  }
+  const std::vector<DType> wanted = dtypes(options);
+  const KernelTable& table = kernels(options);
+  for (const std::string& path : {options.json, options.junit, options.html}) {
+    if (!path.empty()) expect_writable(path);
+  }
+  std::optional<ModelChecker> model;
+  if (!options.model.model.empty()) model.emplace(options.model, options.seed);
+
+  GradcheckRun run;
+  run.of_model = model.has_value();
+  run.architecture = table.architecture;
+  run.seed = options.seed;
+  if (model) run.facts = model->facts();
+  Terminal terminal(options,
+                    model ? model->name_width() : gradcheck_name_width(ops, options.every_check));
+  terminal.begin(run);
+  const auto start = std::chrono::steady_clock::now();
+  if (model) {
+    model->check(wanted, table, terminal.observer(), run);
+  } else {
+    check_ops(ops, wanted, table, terminal.observer(), run);
+  }
+  terminal.end();
+  run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  write_reports(options, run);
+  return finish(run, model ? options.model.model
+                           : fmt::format("{} op{}", ops.size(), ops.size() == 1 ? "" : "s"));
+}
+
+void add_model_options(CLI::App& sub, ModelCheck& check, CLI::Option* op, CLI::Option* list) {
+  CLI::Option* const model =
+      sub.add_option("--model", check.model,
+                     "Model file: check the gradient of its loss by each parameter and by x")
+          ->excludes(op)
+          ->excludes(list);
+  const auto add = [&](const char* name, auto& value, const char* help) {
+    return sub.add_option(name, value, help)->needs(model);
+  };
+  CLI::Option* const data = add(
+      "--data", check.data, "digits, fashion-mnist or a file (default: random inputs and targets)");
+  add("--samples", check.samples, "Rows: so many of the data, drawn at random")
+      ->check(CLI::Range(Index{1}, Index{1} << 20))
+      ->capture_default_str();
+  add("--target", check.columns.target,
+      "Name or index of the target column (default: as in training)")
+      ->needs(data);
+  add("--weights", check.columns.weights, "Name or index of a column of sample weights")
+      ->needs(data);
+  add("--offset", check.columns.offset,
+      "Name or index of a column to add to the logits (losses with log link)")
+      ->needs(data);
+}
+
+constexpr const char* kGradcheckHelp =
+    R"(Every op, in every case and shape of the library's table, is differentiated by the op's own
+backward (a: analytic) and by extrapolated central differences in float64 (n: numeric). A line of
+the table shows the worst of its comparisons: |a - n|, the error bar of n, and what is tolerated.
+A model is checked in training mode, with one fixed dropout mask; kinks that the numbers happen to
+lie on are accepted and counted. Where gradients disagree, the worst elements are listed with what
+they look like: a factor, a sign, a transpose, an off-by-one.
+Exit code 1 when one disagrees, 2 for misuse.
+
+)";
+
+constexpr const char* kGradcheckExamples = R"(
+
+Examples:
+  chainrule gradcheck
+  chainrule gradcheck --list
+  chainrule gradcheck --op gelu --op layer_norm --dtype float64 -v
+  chainrule gradcheck --arch avx2 --json gradients.json --html gradients.html
+  chainrule gradcheck --model digits.safetensors --data digits --samples 16)";
 
 }  // namespace
 
 Command add_gradcheck(CLI::App& app) {
   CLI::App* const sub =
       app.add_subcommand("gradcheck", "Compares every gradient with finite differences");
-  const auto options = std::make_shared<Options>();
-  sub->add_option("--op", options->ops, "Only this op; may be repeated");
-  sub->add_option("--dtype", options->dtype, "float32, float64 or both")->capture_default_str();
+  const auto options = std::make_shared<GradcheckOptions>();
+  CLI::Option* const op = sub->add_option("--op", options->ops, "Only this op; may be repeated");
+  CLI::Option* const list =
+      sub->add_flag("--list", options->list, "What would be checked, and how; checks nothing");
+  add_model_options(*sub, options->model, op, list);
+  sub->add_option("--dtype", options->dtype,
+                  "float32, float64 or both (default: both; of a model float64)");
   sub->add_option("--arch", options->arch,
                   "Kernels to check (default: the best that this CPU runs, see `chainrule info`)");
-  sub->add_option("--json", options->json, "JSON file to write, with every check");
-  sub->add_flag("--summary", options->summary, "Only the last line");
-  sub->footer(
-      R"(Every op, in every case and shape of the library's table, is differentiated by the op's own
-backward and by extrapolated central differences in float64. A check of one op in one case, shape
-and dtype compares every gradient it has. error/tolerance is the worst of them; 1 is the limit.
-Exit code 1 when one disagrees.
-
-Examples:
-  chainrule gradcheck
-  chainrule gradcheck --op gelu --op layer_norm --dtype float64
-  chainrule gradcheck --arch avx2 --json gradients.json)");
+  sub->add_option("--seed", options->seed, "Of all random numbers")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  for (const auto& [name, path, help] :
+       {std::tuple("--json", &options->json, "JSON file to write, with every check"),
+        std::tuple("--junit", &options->junit, "JUnit XML file to write, for CI systems"),
+        std::tuple("--html", &options->html, "HTML page to write")}) {
+    sub->add_option(name, *path, help)->excludes(list);
+  }
+  CLI::Option* const verbose =
+      sub->add_flag("-v,--verbose", options->every_check, "A line for each gradient of each check");
+  sub->add_flag("--summary", options->summary, "Only the last line")->excludes(verbose);
+  sub->footer(std::string(kGradcheckHelp) + kDataHelp + kGradcheckExamples);
   return [options] { return gradcheck(*options); };
 }
 

@@ -18,7 +18,7 @@
 namespace chainrule::tools {
 namespace {
 
-struct Options {
+struct PredictOptions {
   std::string model;
   std::string data;
   std::string out;
@@ -31,7 +31,7 @@ struct Inputs {
   Tensor offset;
 };
 
-Inputs load_inputs(const Options& options, const Model& model) {
+Inputs load_inputs(const PredictOptions& options, const Model& model) {
   if (has_test_rows(options.data)) {
     return {.x = load_test_rows(options.data, {.offset = options.offset}).data.x, .offset = {}};
   }
@@ -77,7 +77,7 @@ std::vector<std::string> number_names(const Model& model) {
   return names;
 }
 
-CsvTable prediction_table(const Options& options, const Model& model, const Inputs& inputs) {
+CsvTable prediction_table(const PredictOptions& options, const Model& model, const Inputs& inputs) {
   Predictor predictor(model, options.compute.predictor());
   CsvTable table{.rows = inputs.x.rows()};
   if (is_classification(model.likelihood())) {
@@ -100,7 +100,7 @@ CsvTable prediction_table(const Options& options, const Model& model, const Inpu
   return table;
 }
 
-int predict(const Options& options) {
+int predict(const PredictOptions& options) {
   static_cast<void>(options.compute.gemm());
   expect_writable(options.out);
   const auto limit = options.compute.allow_threads();
@@ -116,7 +116,7 @@ int predict(const Options& options) {
 
 Command add_predict(CLI::App& app) {
   CLI::App* const sub = app.add_subcommand("predict", "Predicts with a model");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<PredictOptions>();
   sub->add_option("--model", options->model, "Model file")->required();
   sub->add_option("--data", options->data,
                   "CSV or .npy file (or digits, fashion-mnist: their test rows)")

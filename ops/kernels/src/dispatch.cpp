@@ -16,9 +16,14 @@ namespace chainrule {
 namespace {
 
 #if defined(__x86_64__)
+#if defined(CHAINRULE_WITHOUT_AVX512)
+constexpr std::array kTables = {&chainrule_kernels_baseline, &chainrule_kernels_avx2};
+constexpr std::array<std::string_view, 2> kNames = {"baseline", "avx2"};
+#else
 constexpr std::array kTables = {&chainrule_kernels_baseline, &chainrule_kernels_avx2,
                                 &chainrule_kernels_avx512};
 constexpr std::array<std::string_view, 3> kNames = {"baseline", "avx2", "avx512"};
+#endif
 
 /// How many of kTables, from the front, this CPU and operating system can run.
 std::size_t count_runnable() noexcept {
@@ -29,7 +34,7 @@ std::size_t count_runnable() noexcept {
       !__builtin_cpu_supports("avx512vl")) {
     return 2;
   }
-  return 3;
+  return kTables.size();
 }
 #elif defined(__aarch64__)
 constexpr std::array kTables = {&chainrule_kernels_neon};

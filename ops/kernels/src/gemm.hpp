@@ -134,7 +134,7 @@ void gemm_block(GemmTile<Value<B>> tile, Index rows, Index columns) {
                       [tile.last != 0 ? 1 : 0](tile);
       i += height;
     }
-    tile.b += rest;
+    if (tile.inner > 0) tile.b += rest;  // b may be null
   }
 }
 

@@ -5,9 +5,11 @@
 #include "loop.hpp"
 #include "math.hpp"
 
-// One struct a function: operator() is y = f(x), gradient(source, dy) is dy * f', with the source
-// that unary_reads_output() names. A comparison with NaN is false: each select is written so that
-// NaN ends in the branch that keeps it.
+// One struct a function: operator() is y = f(x), gradient(source, dy) is dy * f' and
+// curvature(source) is f'', with the source that unary_reads_output() names. slope(x) is f' once
+// more, from x and by other formulas where there are any: forward mode checks backward. A
+// comparison with NaN is false: each select is written so that NaN ends in the branch that keeps
+// it.
 
 namespace chainrule::simd {
 
@@ -24,16 +26,20 @@ struct Relu {
   explicit Relu(const double*) {}
   B operator()(B x) const { return select(x <= zero, zero, x); }
   B gradient(B y, B dy) const { return select(y > zero, dy, y * zero); }
+  B slope(B x) const { return select(x > zero, B(Value<B>(1)), select(x <= zero, zero, x)); }
+  B curvature(B) const { return zero; }
 };
 
 template <class B>
 struct LeakyRelu {
   B zero = B(Value<B>(0));
-  B slope;
+  B negative;  ///< the slope there
 
-  explicit LeakyRelu(const double* parameters) : slope(static_cast<Value<B>>(parameters[0])) {}
-  B operator()(B x) const { return select(x > zero, x, slope * x); }
-  B gradient(B x, B dy) const { return select(x > zero, dy, select(x <= zero, slope, x) * dy); }
+  explicit LeakyRelu(const double* parameters) : negative(static_cast<Value<B>>(parameters[0])) {}
+  B operator()(B x) const { return select(x > zero, x, negative * x); }
+  B gradient(B x, B dy) const { return select(x > zero, dy, select(x <= zero, negative, x) * dy); }
+  B slope(B x) const { return select(x > zero, B(Value<B>(1)), select(x <= zero, negative, x)); }
+  B curvature(B) const { return zero; }
 };
 
 template <class B>
@@ -46,6 +52,8 @@ struct Elu {
     return select(x > zero, x, alpha * expm1_nonpositive(at_most(x, zero)));
   }
   B gradient(B y, B dy) const { return select(y > zero, dy, (y + alpha) * dy); }
+  B slope(B x) const { return select(x > zero, B(Value<B>(1)), alpha * vexp(at_most(x, zero))); }
+  B curvature(B y) const { return select(y > zero, zero, y + alpha); }
 };
 
 template <class B>
@@ -53,6 +61,11 @@ struct Sigmoid {
   explicit Sigmoid(const double*) {}
   B operator()(B x) const { return sigmoid(x); }
   B gradient(B y, B dy) const { return dy * (y * (B(Value<B>(1)) - y)); }
+  B slope(B x) const { return Logistic<B>(x).slope(); }
+  B curvature(B y) const {
+    const B one(Value<B>(1));
+    return y * (one - y) * fnma(B(Value<B>(2)), y, one);
+  }
 };
 
 template <class B>
@@ -60,6 +73,9 @@ struct Tanh {
   explicit Tanh(const double*) {}
   B operator()(B x) const { return vtanh(x); }
   B gradient(B y, B dy) const { return dy * fnma(y, y, B(Value<B>(1))); }
+  /// 1 / cosh^2.
+  B slope(B x) const { return B(Value<B>(4)) * Logistic<B>(x + x).slope(); }
+  B curvature(B y) const { return B(Value<B>(-2)) * y * fnma(y, y, B(Value<B>(1))); }
 };
 
 template <class B>
@@ -67,6 +83,12 @@ struct Softplus {
   explicit Softplus(const double*) {}
   B operator()(B x) const { return softplus(x); }
   B gradient(B x, B dy) const { return dy * sigmoid(x); }
+  B slope(B x) const {
+    const B one(Value<B>(1));
+    const B small = vexp(-abs(x));
+    return select(x > B(Value<B>(0)), one, small) / (one + small);
+  }
+  B curvature(B x) const { return Logistic<B>(x).slope(); }
 };
 
 template <class B>
@@ -77,6 +99,17 @@ struct Silu {
     const Logistic<B> logistic(x);
     return dy * fma(bounded(x), logistic.slope(), logistic.value(x));
   }
+  B slope(B x) const {
+    const Logistic<B> logistic(x);
+    return logistic.value(x) * fma(bounded(x), logistic.complement(x), B(Value<B>(1)));
+  }
+  /// s' (2 + x (1 - 2 s)), s = sigmoid(x).
+  B curvature(B x) const {
+    const Logistic<B> logistic(x);
+    const B two(Value<B>(2));
+    const B odd = fnma(two, logistic.value(x), B(Value<B>(1)));
+    return logistic.slope() * fma(bounded(x), odd, two);
+  }
 };
 
 template <class B>
@@ -86,6 +119,14 @@ struct Gelu {
   B gradient(B x, B dy) const {
     const NormalTail<B> normal(x);
     return dy * fma(bounded(x), normal.density, normal.below(x));
+  }
+  B slope(B x) const {
+    const NormalTail<B> normal(x);
+    return normal.below(x) + bounded(x) * normal.density;
+  }
+  B curvature(B x) const {
+    const B bound = bounded(x);
+    return NormalTail<B>(x).density * fnma(bound, bound, B(Value<B>(2)));
   }
 };
 
@@ -109,6 +150,26 @@ struct GeluTanh {
     const Logistic<B> logistic(u2);
     return dy * fma(bound * du2, logistic.slope(), logistic.value(u2));
   }
+  /// s (1 + x v' (1 - s)), s = sigmoid(v), v = 2 u.
+  B slope(B x) const {
+    const B bound = bounded(x);
+    const B square = bound * bound;
+    const B v = bound * fma(square, B(T(kScale * 0.044715)), B(T(kScale)));
+    const B v1 = fma(square, B(T(kScale * 3 * 0.044715)), B(T(kScale)));
+    const Logistic<B> logistic(v);
+    return logistic.value(v) * fma(bound * v1, logistic.complement(v), B(T(1)));
+  }
+  /// s' (2 v' + x v'' + x v'^2 (1 - 2 s)), s = sigmoid(v), v = 2 u.
+  B curvature(B x) const {
+    const B bound = bounded(x), two(T(2));
+    const B square = bound * bound;
+    const B v = bound * fma(square, B(T(kScale * 0.044715)), B(T(kScale)));
+    const B v1 = fma(square, B(T(kScale * 3 * 0.044715)), B(T(kScale)));
+    const B v2 = bound * B(T(kScale * 6 * 0.044715));
+    const Logistic<B> logistic(v);
+    const B odd = fnma(two, logistic.value(v), B(T(1)));
+    return logistic.slope() * fma(two, v1, bound * fma(v1 * v1, odd, v2));
+  }
 };
 
 template <class B>
@@ -116,6 +177,8 @@ struct Exp {
   explicit Exp(const double*) {}
   B operator()(B x) const { return vexp(x); }
   B gradient(B y, B dy) const { return dy * y; }
+  B slope(B x) const { return vexp(x); }
+  B curvature(B y) const { return y; }
 };
 
 template <class B>
@@ -123,6 +186,11 @@ struct Log {
   explicit Log(const double*) {}
   B operator()(B x) const { return vlog(x); }
   B gradient(B x, B dy) const { return dy / x; }
+  B slope(B x) const { return B(Value<B>(1)) / x; }
+  B curvature(B x) const {
+    const B inverse = B(Value<B>(1)) / x;
+    return (B(Value<B>(0)) - inverse) * inverse;
+  }
 };
 
 template <class B, template <class> class F>
@@ -138,9 +206,25 @@ void unary_backward(In<B> source, In<B> dy, Out<B> dx, const double* parameters,
 }
 
 template <class B, template <class> class F>
+void unary_tangent(In<B> x, In<B> tx, Out<B> ty, const double* parameters) {
+  map<B>(
+      ty, [f = F<B>(parameters)](B v, B t) { return f.slope(v) * t; }, x, tx);
+}
+
+template <class B, template <class> class F>
+void unary_curvature(In<B> source, In<B> dy, In<B> tx, Out<B> dx, const double* parameters,
+                     bool accumulate) {
+  const auto product = [f = F<B>(parameters)](B s, B d, B t) { return d * (f.curvature(s) * t); };
+  map_into<B>(accumulate, dx, product, source, dy, tx);
+}
+
+template <class B, template <class> class F>
 constexpr void set_unary(Kernels<Value<B>>& kernels, UnaryKernel which) {
-  kernels.unary[static_cast<std::size_t>(which)] = &unary_forward<B, F>;
-  kernels.unary_backward[static_cast<std::size_t>(which)] = &unary_backward<B, F>;
+  const auto k = static_cast<std::size_t>(which);
+  kernels.unary[k] = &unary_forward<B, F>;
+  kernels.unary_backward[k] = &unary_backward<B, F>;
+  kernels.unary_tangent[k] = &unary_tangent<B, F>;
+  kernels.unary_curvature[k] = &unary_curvature<B, F>;
 }
 
 }  // namespace chainrule::simd

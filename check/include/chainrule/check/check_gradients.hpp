@@ -117,6 +117,7 @@ struct ValueCheck {
   Verdict verdict = Verdict::kAgree;  ///< the worst of them, the waived left out
   ElementCheck worst;  ///< of the worst verdict the one with the largest error / tolerance
   std::vector<ElementCheck> failures;  ///< at most GradientCheckOptions::max_failures
+  std::string hint;  ///< what gradient_hint() makes of a gradient that disagrees; may be empty
 
   /// All of them.
   Index comparisons() const noexcept { return elements + directions + jacobian + float32_only; }

@@ -45,6 +45,18 @@ struct TileRunner {
   }
 };
 
+/// What forward mode adds to a call of OpDef::jvp, backward_jvp and weight_gradient_jvp: the
+/// derivatives of values and gradients along the direction that the user bound, each with the shape
+/// and the window of what it is the tangent of.
+struct TangentOperands {
+  std::array<ConstTensorView, kMaxInputs> inputs;  ///< data == nullptr: no differentiable input
+  TensorView output;                               ///< what jvp() writes
+  // The rest is for the derivatives of backward.
+  ConstTensorView mirror;  ///< the transpose of the tangent of input OpTraits::mirror_input
+  ConstTensorView output_gradient;
+  std::array<TensorView, kMaxInputs> input_gradients;  ///< data == nullptr: not wanted
+};
+
 /// Everything one call of an op's function sees. Plain data, filled in by the executor.
 ///
 /// Batched operands are windows on the rows of this call; operands without a batch dimension are
@@ -56,7 +68,7 @@ struct OpContext {
   DType dtype = DType::kFloat32;
   Mode mode = Mode::kTraining;
   int input_count = 0;
-  std::uint32_t overwrite = 0;  ///< bit i: input_gradients[i] holds nothing yet
+  std::uint32_t overwrite = 0;  ///< bit i: input_gradients[i] (or its tangent) holds nothing yet
   Index first_row = 0;          ///< position in the batch of this call's first row
   Index rows = 0;               ///< rows of this call
   Index batch_rows = 0;         ///< rows of the whole batch
@@ -70,7 +82,8 @@ struct OpContext {
   std::array<TensorView, kMaxInputs> input_gradients;  ///< data == nullptr: not wanted
   double* partial = nullptr;  ///< batch reductions: sums of this block, one per output column
 
-  const TileRunner* tiles = nullptr;  ///< whole-batch ops only
+  const TileRunner* tiles = nullptr;          ///< whole-batch ops only
+  const TangentOperands* tangents = nullptr;  ///< forward mode only
 
   template <class T>
   MatrixView<const T> input(int i) const noexcept {
@@ -88,6 +101,32 @@ struct OpContext {
   MatrixView<T> in_gradient(int i) const noexcept {
     return input_gradients[static_cast<std::size_t>(i)].as<T>();
   }
+  template <class T>
+  MatrixView<const T> in_tangent(int i) const noexcept {
+    return tangents->inputs[static_cast<std::size_t>(i)].as<T>();
+  }
+  template <class T>
+  MatrixView<T> out_tangent() const noexcept {
+    return tangents->output.as<T>();
+  }
+  template <class T>
+  MatrixView<const T> out_gradient_tangent() const noexcept {
+    return tangents->output_gradient.as<T>();
+  }
+  template <class T>
+  MatrixView<T> in_gradient_tangent(int i) const noexcept {
+    return tangents->input_gradients[static_cast<std::size_t>(i)].as<T>();
+  }
+  /// The same call with the tangents in place of the values: jvp of a linear op is forward of that.
+  OpContext along_tangents() const noexcept {
+    OpContext moved = *this;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (tangents->inputs[i].data != nullptr) moved.inputs[i] = tangents->inputs[i];
+    }
+    moved.output = tangents->output;
+    moved.saved = {};
+    return moved;
+  }
   /// State input i (running statistics) for writing; in commit() only.
   template <class T>
   MatrixView<T> state(int i) const noexcept {
@@ -97,7 +136,10 @@ struct OpContext {
   bool wants(int i) const noexcept {
     return input_gradients[static_cast<std::size_t>(i)].data != nullptr;
   }
-  /// True when the gradient of input i already holds a sum to add to.
+  bool wants_tangent(int i) const noexcept {
+    return tangents->input_gradients[static_cast<std::size_t>(i)].data != nullptr;
+  }
+  /// True when the gradient of input i (or its tangent) already holds a sum to add to.
   bool accumulates(int i) const noexcept { return ((overwrite >> i) & 1U) == 0; }
 };
 

@@ -43,7 +43,8 @@ struct OpTraits {
   BackwardReads backward_reads{.inputs = kAllInputs, .output = true};
   std::uint32_t differentiable_inputs = kAllInputs;  ///< bit i: a gradient can reach input i
   std::uint32_t index_inputs = 0;                    ///< bit i: input i holds int32 indices
-  bool elementwise = false;             ///< out(i, j) depends on elements (i, j) of inputs only
+  bool elementwise = false;  ///< out(i, j) depends on elements (i, j) of inputs only
+  bool linear = false;  ///< in the differentiable inputs together: backward depends on none of them
   bool output_may_alias_input = false;  ///< forward works with output and input 0 in one buffer
   bool gradient_may_alias = false;      ///< backward works with input 0's gradient in place of dY
   bool handles_overwrite = false;  ///< backward honours OpContext::overwrite; else it is cleared
@@ -71,13 +72,25 @@ struct OpDef {
 
   std::array<OpFunction, 2> forward{};
   std::array<OpFunction, 2> backward{};  ///< null: the op has no gradient
-  std::array<OpFunction, 2> finish{};    ///< batch reductions only
-  std::array<OpFunction, 2> commit{};    ///< updates state inputs after a successful step; noexcept
+  /// tangents->output = sum_i (d output / d input i) tangents->inputs[i], for ops with a gradient.
+  /// Runs after forward (a batch reduction's after finish, over all rows at once) and may read all
+  /// that forward read and wrote.
+  std::array<OpFunction, 2> jvp{};
+  /// What backward adds to each gradient, differentiated along the tangents of the inputs and of dY
+  /// and added to tangents->input_gradients; reads what backward reads. Null: see
+  /// has_second_order().
+  std::array<OpFunction, 2> backward_jvp{};
+  std::array<OpFunction, 2> finish{};  ///< batch reductions only
+  std::array<OpFunction, 2> commit{};  ///< updates state inputs after a successful step; noexcept
   std::array<WeightGradientFunction, 2> weight_gradient{};
+  /// The derivative of weight_gradient; where backward_jvp is and there is a weight input.
+  std::array<WeightGradientFunction, 2> weight_gradient_jvp{};
   /// weight_gradient is noexcept, so that weights may be updated tile by tile as it goes.
   bool weight_gradient_cannot_fail = false;
 
   bool has_gradient() const noexcept { return backward[0] != nullptr; }
+  /// Second derivatives along tangents of the inputs. Of a linear op, backward itself gives them.
+  bool has_second_order() const noexcept { return traits.linear || backward_jvp[0] != nullptr; }
 };
 
 constexpr std::size_t dtype_index(DType dtype) noexcept { return dtype == DType::kFloat64 ? 1 : 0; }
@@ -115,15 +128,32 @@ concept HasWeightGradient = requires(const OpContext& context) {
   Op::template weight_gradient<float>(context, Index{}, Index{});
   Op::template weight_gradient<double>(context, Index{}, Index{});
 };
+template <class Op>
+concept HasJvp = requires(const OpContext& context) {
+  Op::template jvp<float>(context);
+  Op::template jvp<double>(context);
+};
+template <class Op>
+concept HasBackwardJvp = requires(const OpContext& context) {
+  Op::template backward_jvp<float>(context);
+  Op::template backward_jvp<double>(context);
+};
+template <class Op>
+concept HasWeightGradientJvp = requires(const OpContext& context) {
+  Op::template weight_gradient_jvp<float>(context, Index{}, Index{});
+  Op::template weight_gradient_jvp<double>(context, Index{}, Index{});
+};
 
 }  // namespace internal
 
 /// Builds the OpDef of `Op`, a struct of static members:
 ///
-///     kName, kTraits, infer(), forward<T>(), and backward<T>() or kNoGradient = true
+///     kName, kTraits, infer(), forward<T>(), and backward<T>() with jvp<T>() or kNoGradient = true
 ///
 /// always, and saved(), flops_per_row(), finish<T>(), commit<T>(), weight_gradient<T>() where the
-/// traits call for them. A missing member is a compile error that says which.
+/// traits call for them. A missing member is a compile error that says which. With
+/// backward_jvp<T>() (and weight_gradient_jvp<T>() beside a weight_gradient) the op has second
+/// derivatives.
 template <class Op>
 constexpr OpDef define_op() {
   static_assert(
@@ -146,6 +176,16 @@ constexpr OpDef define_op() {
   static_assert(internal::HasBackward<Op> != internal::DeclaresNoGradient<Op>,
                 "an op needs either `template <class T> static void backward(const OpContext&)` or "
                 "`static constexpr bool kNoGradient = true`");
+  static_assert(!internal::HasBackward<Op> || internal::HasJvp<Op>,
+                "an op with a backward needs `template <class T> static void jvp(const OpContext&)`"
+                ", forward's derivative along the tangents of its inputs");
+  static_assert(!internal::HasBackwardJvp<Op> || (internal::HasBackward<Op> && !Op::kTraits.linear),
+                "backward_jvp is the derivative of a backward that depends on the inputs: a linear "
+                "op needs none");
+  static_assert((internal::HasBackwardJvp<Op> && internal::HasWeightGradient<Op>) ==
+                    internal::HasWeightGradientJvp<Op>,
+                "an op with backward_jvp and a weight input, and no other, needs `template <class "
+                "T> static void weight_gradient_jvp(const OpContext&, Index first, Index count)`");
   static_assert((Op::kTraits.kind == OpKind::kBatchReduction) == internal::HasFinish<Op>,
                 "a batch reduction, and nothing else, needs "
                 "`template <class T> static void finish(const OpContext&)`");
@@ -163,6 +203,16 @@ constexpr OpDef define_op() {
   def.forward = {&Op::template forward<float>, &Op::template forward<double>};
   if constexpr (internal::HasBackward<Op>) {
     def.backward = {&Op::template backward<float>, &Op::template backward<double>};
+  }
+  if constexpr (internal::HasJvp<Op>) {
+    def.jvp = {&Op::template jvp<float>, &Op::template jvp<double>};
+  }
+  if constexpr (internal::HasBackwardJvp<Op>) {
+    def.backward_jvp = {&Op::template backward_jvp<float>, &Op::template backward_jvp<double>};
+  }
+  if constexpr (internal::HasWeightGradientJvp<Op>) {
+    def.weight_gradient_jvp = {&Op::template weight_gradient_jvp<float>,
+                               &Op::template weight_gradient_jvp<double>};
   }
   if constexpr (internal::HasFinish<Op>) {
     def.finish = {&Op::template finish<float>, &Op::template finish<double>};

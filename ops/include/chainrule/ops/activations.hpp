@@ -9,11 +9,15 @@ namespace chainrule {
 //
 // Backward: dx += dy f'(x), where f' is computed from y for relu, elu, sigmoid, tanh and exp, and
 // from x for the others; each op reads exactly that one and saves nothing.
+// jvp: ty = f'(x) tx, where f' is always computed from x. Second order: tdx += tdy f' + dy f'' tx,
+// where f'' is computed from what f' is, to 8 ULP of max(|f''|, 1); at a kink it is that of the
+// branch with x <= 0.
 // Aliasing: y may be x (the planner then knows that x is gone), and dx may be dy.
 // NaN goes in as NaN and comes out as NaN, in f and in f'.
 // Accuracy: "n ULP" bounds the error of y in units in the last place, in float32 and float64, over
-// the whole range unless one is given (elu: at alpha = 1); 1.25 times that without FMA ("baseline").
-// The bounds are those of kUnaryAccuracy in chainrule/kernels/accuracy.hpp, which a test asserts.
+// the whole range unless one is given (elu: at alpha = 1); 1.25 times that without FMA
+// ("baseline"). The bounds are those of kUnaryAccuracy in chainrule/kernels/accuracy.hpp, which a
+// test asserts.
 
 /// y = x. Exact.
 CHAINRULE_API Value identity(const Value& x, Where where = Where::current());

@@ -24,8 +24,10 @@ struct BatchNormOptions {
 /// means over the batch:
 ///   dx = rstd (e - mean(e) - h mean(e h)), dgamma = sum_i dy h, dbeta = sum_i dy;
 /// in inference (statistics constant) dx = rstd e, and h from the running statistics.
-/// No gradient reaches the running statistics. Reads x, gamma and, in inference, the running
-/// statistics; saves mean and variance of the columns, [2, n]. Aliasing: none.
+/// jvp: ty = th gamma + h tgamma + tbeta, where in training th = rstd (tx - mean(tx) - h mean(h
+/// tx)) and in inference th = rstd tx. Second order: not declared. No gradient reaches the running
+/// statistics. Reads x, gamma and, in inference, the running statistics; saves mean and variance of
+/// the columns, [2, n]. Aliasing: none.
 CHAINRULE_API Value batch_norm(const Value& x, const Value& gamma, const Value& beta,
                                const Value& running_mean, const Value& running_variance,
                                const BatchNormOptions& options = {},

@@ -13,7 +13,8 @@ namespace chainrule {
 /// Shapes: each [batch, n_k], or all [m, n_k]; [batch] counts as one column. y [batch, sum n_k].
 /// One to kMaxInputs values; ArgumentError otherwise. Attributes: integer[k / 2] holds the widths
 /// of inputs k and k + 1 in its low and high 32 bits. Backward: each gradient += its columns of dy.
-/// Reads and saves nothing. Aliasing: none. Exact.
+/// Reads and saves nothing. jvp: the tangents side by side. Second order: linear. Aliasing: none.
+/// Exact.
 CHAINRULE_API Value concat(std::span<const Value> values, Where where = Where::current());
 CHAINRULE_API Value concat(std::initializer_list<Value> values, Where where = Where::current());
 
@@ -21,8 +22,8 @@ CHAINRULE_API Value concat(std::initializer_list<Value> values, Where where = Wh
 ///
 /// Shapes: x [batch, n] (or [m, n]), 0 <= first, 0 <= count, first + count <= n (ArgumentError
 /// otherwise; attributes integer[0] = first, integer[1] = count); y [batch, count].
-/// Backward: those columns of dx += dy, the others += 0. Reads and saves nothing. Aliasing: none.
-/// Exact.
+/// Backward: those columns of dx += dy, the others += 0. Reads and saves nothing. jvp: those
+/// columns of tx. Second order: linear. Aliasing: none. Exact.
 CHAINRULE_API Value slice(const Value& x, Index first, Index count, Where where = Where::current());
 
 extern CHAINRULE_API const OpDef kConcatOp;

@@ -11,8 +11,9 @@ namespace chainrule {
 /// Shapes: any x; y as x. `rate` (attribute real[0]) is in [0, 1); ArgumentError otherwise.
 /// The mask is a function of (random key of node and step, row in the batch, column) alone: it
 /// keeps (i, j) when Philox word i * columns + j is at least rate 2^32. Backward: dx = m dy
-/// (inference: dx = dy). Reads nothing; saves m, of the shape of x. Aliasing: y may be x, and dx
-/// may be dy. A dropped inf or NaN gives exactly 0.
+/// (inference: dx = dy). Reads nothing; saves m, of the shape of x. jvp: ty = m tx, with m drawn
+/// again. Second order: linear. Aliasing: y may be x, and dx may be dy. A dropped inf or NaN gives
+/// exactly 0.
 CHAINRULE_API Value dropout(const Value& x, double rate, Where where = Where::current());
 
 extern CHAINRULE_API const OpDef kDropoutOp;

@@ -12,7 +12,8 @@ namespace chainrule {
 /// outside [0, count) throws ArgumentError that names the row of the batch, the index and count.
 /// Backward: dtable(indices(i, j), :) += dy(i, j-th block), rows of the batch in ascending order,
 /// computed in tiles of rows of the table once all rows are done. Reads the indices; saves nothing.
-/// Aliasing: none. Forward is exact.
+/// jvp: ty(i, :) = ttable(indices(i, 0), :), ... side by side. Second order: linear. Aliasing:
+/// none. Forward is exact.
 CHAINRULE_API Value embedding(const Value& indices, const Value& table,
                               Where where = Where::current());
 

@@ -12,7 +12,8 @@ namespace chainrule {
 /// must be finite and > 0; ArgumentError otherwise. Backward, with h = (x - mean) rstd and e = dy
 /// gamma:
 ///   dx = rstd (e - mean(e) - h mean(e h)) per row, dgamma = sum_i dy h, dbeta = sum_i dy.
-/// Reads x and gamma; saves mean and rstd of every row, [batch, 2]. Aliasing: none.
+/// jvp: ty = rstd (tx - mean(tx) - h mean(h tx)) gamma + h tgamma + tbeta. Second order: not
+/// declared. Reads x and gamma; saves mean and rstd of every row, [batch, 2]. Aliasing: none.
 CHAINRULE_API Value layer_norm(const Value& x, const Value& gamma, const Value& beta,
                                double epsilon = 1e-5, Where where = Where::current());
 

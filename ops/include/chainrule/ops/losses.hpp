@@ -22,7 +22,8 @@ enum class Reduction : std::uint8_t {
 // selects: it never multiplies an infinite loss. ShapeError for other shapes, ArgumentError for an
 // option outside its domain or for weights with Reduction::kNone. Backward: dx(i, j) += dl(i)
 // f'(x(i, j)) / n, exactly 0 where dl(i) is 0. Targets and weights are data: no gradient reaches
-// them. Reads x and target; saves nothing. Aliasing: none. Losses "from logits" never form log(0):
+// them. Reads x and target; saves nothing. jvp: tl(i) = sum_j f'(x(i, j)) tx(i, j) / n. Second
+// order: tdx += (tdl f' + dl f'' tx) / n. Aliasing: none. Losses "from logits" never form log(0):
 // finite x of any size gives no NaN, and inf only beyond the range of e^x.
 
 struct LossOptions {
@@ -30,12 +31,12 @@ struct LossOptions {
   Reduction reduction = Reduction::kMean;
 };
 
-/// f = (x - t)^2; f' = 2 (x - t).
+/// f = (x - t)^2; f' = 2 (x - t); f'' = 2.
 CHAINRULE_API Value mean_squared_error(const Value& x, const Value& target,
                                        const LossOptions& options = {},
                                        Where where = Where::current());
 
-/// f = |x - t|; f' = sign(x - t), 0 at x = t.
+/// f = |x - t|; f' = sign(x - t), 0 at x = t; f'' = 0.
 CHAINRULE_API Value mean_absolute_error(const Value& x, const Value& target,
                                         const LossOptions& options = {},
                                         Where where = Where::current());
@@ -47,17 +48,17 @@ struct HuberOptions {
 };
 
 /// With d = x - t: f = d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2); f' = d clamped to
-/// [-delta, delta]. (Huber 1964.)
+/// [-delta, delta]; f'' = 1 for |d| <= delta, else 0. (Huber 1964.)
 CHAINRULE_API Value huber(const Value& x, const Value& target, const HuberOptions& options = {},
                           Where where = Where::current());
 
 /// From logits, t in [0, 1]: f = log(1 + e^x) - t x = -t log s - (1 - t) log(1 - s), s =
-/// sigmoid(x); f' = s - t.
+/// sigmoid(x); f' = s - t; f'' = s (1 - s).
 CHAINRULE_API Value binary_cross_entropy(const Value& logits, const Value& target,
                                          const LossOptions& options = {},
                                          Where where = Where::current());
 
-/// t in {-1, 1}: f = max(0, 1 - t x); f' = -t where t x < 1, else 0 (so 0 at the kink).
+/// t in {-1, 1}: f = max(0, 1 - t x); f' = -t where t x < 1, else 0 (so 0 at the kink); f'' = 0.
 CHAINRULE_API Value hinge(const Value& x, const Value& target, const LossOptions& options = {},
                           Where where = Where::current());
 
@@ -74,6 +75,8 @@ struct CrossEntropyOptions {
 /// probabilities [batch, C]. Running it with a label outside [0, C) throws ArgumentError that names
 /// the row of the batch, the label and C. Rows of probabilities need not sum to 1.
 /// Backward: dx = dl (softmax(x) sum_k p_k - p). Reads the target; saves softmax(x), [batch, C].
+/// jvp: tl = sum_k p_k (sum_m q_m tx_m - tx_k), q = softmax(x). Second order:
+/// tdx += tdl (q sum_k p_k - p) + dl sum_k p_k (diag(q) - q q^T) tx.
 CHAINRULE_API Value softmax_cross_entropy(const Value& logits, const Value& target,
                                           const CrossEntropyOptions& options = {},
                                           Where where = Where::current());
@@ -89,7 +92,7 @@ struct PoissonOptions {
   Reduction reduction = Reduction::kMean;
 };
 
-/// Counts t >= 0, variance mu: f = e^eta - t eta; f' = e^eta - t.
+/// Counts t >= 0, variance mu: f = e^eta - t eta; f' = e^eta - t; f'' = e^eta.
 CHAINRULE_API Value poisson_nll(const Value& x, const Value& target,
                                 const PoissonOptions& options = {}, Where where = Where::current());
 
@@ -101,7 +104,7 @@ struct GammaOptions {
   Reduction reduction = Reduction::kMean;
 };
 
-/// Positive t, variance mu^2 / k: f = k (eta + t e^-eta); f' = k (1 - t e^-eta).
+/// Positive t, variance mu^2 / k: f = k (eta + t e^-eta); f' = k (1 - t e^-eta); f'' = k t e^-eta.
 CHAINRULE_API Value gamma_nll(const Value& x, const Value& target, const GammaOptions& options = {},
                               Where where = Where::current());
 
@@ -114,7 +117,7 @@ struct NegativeBinomialOptions {
 };
 
 /// Counts t >= 0, variance mu + a mu^2: f = (t + 1 / a) log(1 + a e^eta) - t eta;
-/// f' = (e^eta - t) / (1 + a e^eta).
+/// f' = (e^eta - t) / (1 + a e^eta); f'' = e^eta (1 + a t) / (1 + a e^eta)^2.
 CHAINRULE_API Value negative_binomial_nll(const Value& x, const Value& target,
                                           const NegativeBinomialOptions& options = {},
                                           Where where = Where::current());

@@ -10,6 +10,7 @@ namespace chainrule {
 /// Shapes: x [batch, K] (or [M, K]), w [K, N] without a batch; y [batch, N] (or [M, N]).
 /// Backward: dx = dy w^T, read from the transposed mirror of w; dw = x^T dy over the whole batch,
 /// computed in tiles of rows of w once all rows are done. Reads x and the mirror; saves nothing.
+/// jvp: ty = tx w + x tw. Second order: tdx += tdy w^T + dy tw^T, tdw += tx^T dy + x^T tdy.
 /// Aliasing: none.
 /// Accuracy: each y is one chain of K fused multiply-adds in ascending order, so |error| <= K u
 /// sum_k |x_k w_k| (u the unit roundoff); each dw likewise over the rows in batch order.

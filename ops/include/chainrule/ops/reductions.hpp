@@ -19,7 +19,8 @@ enum class Axis : std::uint8_t {
 ///
 /// Shapes: see Axis; at most two dimensions, ShapeError otherwise. kAll of a batch of several
 /// columns is two nodes: the sum of each row, then their sum. Backward: dx(i, j) += dy of the sum
-/// that x(i, j) went into. Reads and saves nothing. Aliasing: none.
+/// that x(i, j) went into. Reads and saves nothing. jvp: the sum of tx. Second order: linear.
+/// Aliasing: none.
 CHAINRULE_API Value reduce_sum(const Value& x, Axis axis, Where where = Where::current());
 
 /// The mean of x over `axis`: reduce_sum divided by the number of elements summed, which for the
@@ -35,7 +36,8 @@ CHAINRULE_API Value reduce_mean(const Value& x, Axis axis, Where where = Where::
 ///
 /// A weight of 0 selects: that row contributes exactly 0, whatever x is (inf and NaN too), and its
 /// gradient is exactly 0. Backward: dx(i, j) += w_i dy(j) [/ rows or / total]; none to the weights,
-/// which are data. Reads weights and total; saves nothing.
+/// which are data. Reads weights and total; saves nothing. jvp: the same sums of tx, over the whole
+/// batch at once. Second order: linear.
 /// Shape: [n]; [] when x is [batch], or when attribute integer[0] is 1 and n = 1.
 extern CHAINRULE_API const OpDef kBatchSumOp;
 extern CHAINRULE_API const OpDef kBatchMeanOp;

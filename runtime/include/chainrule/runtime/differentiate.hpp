@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,19 +36,38 @@ CHAINRULE_API Tensor gradient(const Graph& graph, Value loss, Value node, const 
 CHAINRULE_API Tensor vector_jacobian_product(const Graph& graph, Value output, Value node,
                                              ConstTensorView cotangent, const Feed& feed);
 
+/// J u, J = d(output)/d(input), for a tangent u in the shape of the input: the derivative of the
+/// output when the input moves along u, in one forward pass. In the shape of the output.
+CHAINRULE_API Tensor jacobian_vector_product(const Graph& graph, Value output, Value input,
+                                             ConstTensorView tangent, const Feed& feed);
+
+/// H u, H the Hessian of a scalar loss with respect to one value, for u and H u in its shape:
+/// forward over reverse (Pearlmutter 1994), which never forms H. UnsupportedError, naming the op,
+/// when one in between has no second derivatives.
+CHAINRULE_API Tensor hessian_vector_product(const Graph& graph, Value loss, Value value,
+                                            ConstTensorView tangent, const Feed& feed);
+
 /// g'(z) of an elementwise node a = g(z) with one differentiated input: the diagonal of da/dz, in
 /// the shape of z. ArgumentError when the op is not elementwise.
 CHAINRULE_API Tensor elementwise_derivative(const Graph& graph, Value activation, const Feed& feed);
+
+/// How a Jacobian is found: column by column with tangents of the input, row by row with
+/// cotangents of the output, or by whichever takes fewer passes (reverse when both take as many).
+/// The two agree up to rounding.
+enum class JacobianMode : std::uint8_t { kAuto, kForward, kReverse };
 
 /// The Jacobian of each row of `output` [batch, m] with respect to the same row of `input`
 /// [batch, n] as a tensor [batch, m, n]; with respect to a value without batch dimension, of k
 /// elements, as [batch, m, k]. An output without batch dimension counts as one row of all its
 /// elements, and then the input's elements do too. UnsupportedError when an op in between mixes the
 /// rows of the batch (batch_norm in training): see full_jacobian().
-CHAINRULE_API Tensor jacobian(const Graph& graph, Value output, Value input, const Feed& feed);
+CHAINRULE_API Tensor jacobian(const Graph& graph, Value output, Value input, const Feed& feed,
+                              JacobianMode mode = JacobianMode::kAuto);
 
 /// The Jacobian of all elements of `output` with respect to all elements of `input`, row-major, as
-/// a matrix [elements of output, elements of input]. Costs one backward pass an output element.
-CHAINRULE_API Tensor full_jacobian(const Graph& graph, Value output, Value input, const Feed& feed);
+/// a matrix [elements of output, elements of input]. Costs one pass an input element (forward) or
+/// an output element (reverse).
+CHAINRULE_API Tensor full_jacobian(const Graph& graph, Value output, Value input, const Feed& feed,
+                                   JacobianMode mode = JacobianMode::kAuto);
 
 }  // namespace chainrule

@@ -37,6 +37,8 @@ class CHAINRULE_API Workspace {
   double loss() const;
   ConstTensorView output(Value value) const;
   ConstTensorView gradient(Value value) const;
+  ConstTensorView tangent(Value value) const;
+  ConstTensorView gradient_tangent(Value value) const;
 
   internal::WorkspaceData& data() const noexcept { return *data_; }
 
@@ -59,6 +61,9 @@ class CHAINRULE_API Bindings {
   Bindings& input(std::string_view name, ConstTensorView view);
   /// The vector v of v^T (d value / d ...), for a value in CompileOptions::cotangents.
   Bindings& cotangent(Value value, ConstTensorView view);
+  /// The direction in which a value in CompileOptions::tangents moves, in its shape. Like a
+  /// cotangent's, its rows are those of the batch, whatever the row order.
+  Bindings& tangent(Value value, ConstTensorView view);
   /// Parameters for plans that change nothing ...
   Bindings& parameters(const Parameters& parameters);
   /// ... and for plans with an update or state.

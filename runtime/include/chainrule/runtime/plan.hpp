@@ -49,6 +49,15 @@ struct CompileOptions {
   std::vector<Value> gradients{};
   /// Values to keep. The loss is always kept.
   std::vector<Value> outputs{};
+  /// Forward mode: values that move in a direction bound at each run (Bindings::tangent). Inputs,
+  /// parameters, or nodes between, where the direction is added to what reaches the node; all of
+  /// them move at once. Not together with an update.
+  std::vector<Value> tangents{};
+  /// Values whose derivative along those directions to keep (Jacobian-vector products) ...
+  std::vector<Value> output_tangents{};
+  /// ... and among `gradients`, those whose derivative to keep: of the loss, products of its
+  /// Hessian with the directions (forward over reverse).
+  std::vector<Value> gradient_tangents{};
   std::optional<UpdateOptions> update{};
   GemmPath gemm = GemmPath::kAuto;
   /// Batched inputs are read through a row order bound at each run (shuffled mini-batches).
@@ -76,8 +85,8 @@ class CHAINRULE_API Plan {
   static Index block_rows(Index rows) noexcept;
   /// The most blocks that any batch of up to `rows` rows is cut into.
   static Index max_blocks(Index rows) noexcept;
-  /// Floating-point operations of one run over `rows` rows (forward, backward and weight
-  /// gradients).
+  /// Floating-point operations of one run over `rows` rows (forward, backward, weight gradients and
+  /// tangents).
   double flops(Index rows) const noexcept;
 
   /// Phases, instructions and buffers, one a line.
@@ -92,8 +101,9 @@ class CHAINRULE_API Plan {
 };
 
 /// Compiles what `options` asks for. Throws ArgumentError when a requested gradient does not
-/// influence the loss or a value belongs to another graph, UnsupportedError, naming the op, when
-/// the way to it leads through an op without a gradient.
+/// influence the loss, no tangent reaches what one is asked of, or a value belongs to another
+/// graph; UnsupportedError, naming the op, when the way leads through an op without a gradient or,
+/// of a gradient's tangent, without second derivatives.
 CHAINRULE_API Plan compile(const Graph& graph, const CompileOptions& options);
 
 }  // namespace chainrule

@@ -73,8 +73,16 @@ struct Kernels {
   using UnaryBackward = void (*)(In source, In dy, Out dx, const double* parameters,
                                  bool accumulate);
 
+  /// ty = f'(x) tx: f as `unary` computes it, differentiated; always from x.
+  using UnaryTangent = void (*)(In x, In tx, Out ty, const double* parameters);
+  /// dx (+)= dy f'' tx, with the source of UnaryBackward. f'' of a kink is that of f' beside it.
+  using UnaryCurvature = void (*)(In source, In dy, In tx, Out dx, const double* parameters,
+                                  bool accumulate);
+
   std::array<Unary, static_cast<std::size_t>(UnaryKernel::kCount)> unary;
   std::array<UnaryBackward, static_cast<std::size_t>(UnaryKernel::kCount)> unary_backward;
+  std::array<UnaryTangent, static_cast<std::size_t>(UnaryKernel::kCount)> unary_tangent;
+  std::array<UnaryCurvature, static_cast<std::size_t>(UnaryKernel::kCount)> unary_curvature;
 
   void (*add)(In a, In b, Out y);
   void (*sub)(In a, In b, Out y);
@@ -127,8 +135,15 @@ struct Kernels {
   /// dx(i, :) (+)= dloss(i, 0) * gradient; a dloss of exactly 0 contributes exactly 0.
   using LossBackward = void (*)(In x, In target, const double* parameters, In dloss, Out dx,
                                 bool accumulate);
+  /// tloss(i, 0) = mean over the columns of the loss, differentiated as it is written, times tx.
+  using LossTangent = void (*)(In x, In target, const double* parameters, In tx, Out tloss);
+  /// dx(i, :) (+)= dloss(i, 0) * second derivative * tx(i, :), where 0 contributes 0 as well.
+  using LossCurvature = void (*)(In x, In target, const double* parameters, In dloss, In tx, Out dx,
+                                 bool accumulate);
   std::array<Loss, static_cast<std::size_t>(LossKernel::kCount)> loss;
   std::array<LossBackward, static_cast<std::size_t>(LossKernel::kCount)> loss_backward;
+  std::array<LossTangent, static_cast<std::size_t>(LossKernel::kCount)> loss_tangent;
+  std::array<LossCurvature, static_cast<std::size_t>(LossKernel::kCount)> loss_curvature;
 
   /// Softmax cross-entropy of logits x against labels (n x 1, in [0, classes), checked by the
   /// caller) with label smoothing; `probabilities` = softmax(x), not written when its data is null.

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "chainrule/check/failure_text.hpp"
+
+#include <fmt/format.h>
+
+namespace chainrule {
+namespace {
+
+std::string table_of(const ValueCheck& check) {
+  std::string text =
+      fmt::format("  {:<16}  {:>19}  {:>19}  {:>10}  {:>10}  {:>9}\n", "element of " + check.name,
+                  "backward", "differences", "error", "tolerated", "step");
+  for (const ElementCheck& e : check.failures) {
+    const std::string place =
+        e.row < 0 ? std::string("random direction") : fmt::format("({}, {})", e.row, e.column);
+    text +=
+        fmt::format("  {:<16}  {:>19.12g}  {:>19.12g}  {:>10.3g}  {:>10.3g}  {:>9.3g}  {}\n", place,
+                    e.analytic, e.numeric, e.error, e.tolerance, e.step, to_string(e.verdict));
+  }
+  if (!check.hint.empty()) text += "  hint: " + check.hint + "\n";
+  return text;
+}
+
+}  // namespace
+
+std::string failure_text(const GradientReport& report) {
+  if (report.ok()) return {};
+  std::string text;
+  for (const std::string& failure : report.failures) text += failure + "\n";
+  if (report.values.empty() && report.failures.empty()) text += "nothing was compared\n";
+  for (const ValueCheck& check : report.values) {
+    if (!check.failures.empty()) text += table_of(check);
+  }
+  return text;
+}
+
+}  // namespace chainrule

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How the command reports gradients that are wrong; no op of the library is, so these tests check
+// ops that are damaged and call what writes the reports.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "chainrule/check/check_case.hpp"
+#include "chainrule/ops/ops.hpp"
+#include "gradcheck_report.hpp"
+#include "markup.hpp"
+#include "process.hpp"
+
+namespace chainrule::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+using tools::GradcheckRecord;
+using tools::GradcheckRun;
+using tools::GradcheckTable;
+
+template <class T>
+void doubled_backward(const OpContext& context) {
+  kTanhOp.backward[dtype_index(kDTypeOf<T>)](context);
+  const MatrixView<T> g = context.in_gradient<T>(0);
+  for (Index i = 0; i < g.rows; ++i) {
+    for (Index j = 0; j < g.columns; ++j) g(i, j) *= 2;
+  }
+}
+
+const OpDef& doubled_tanh() {
+  static const OpDef def = [] {
+    OpDef result = kTanhOp;
+    result.name = "twice_tanh";
+    result.backward = {&doubled_backward<float>, &doubled_backward<double>};
+    return result;
+  }();
+  return def;
+}
+
+GradcheckRecord record(const OpDef& op, const CaseSize& size) {
+  const OpCase op_case{.op = &op, .variant = "a <b> & \"c\"", .build = [&op](CaseBuilder& b) {
+                         return b.graph().apply(op, {b.batch("x")});
+                       }};
+  CaseReport report = check_case(op_case, size, DType::kFloat64);
+  return {.subject = report.op,
+          .name = report.name + ", " + report.size,
+          .variant = report.name,
+          .size = report.size,
+          .shape = report.shape,
+          .seconds = 0.25,
+          .report = std::move(report.gradients)};
+}
+
+// Two checks of a right op, two of a wrong one, one that compared nothing.
+GradcheckRun wrong_run() {
+  GradcheckRun run;
+  run.architecture = "baseline";
+  run.seed = 3;
+  run.seconds = 1.5;
+  for (const OpDef* op : {&kTanhOp, &doubled_tanh()}) {
+    run.records.push_back(record(*op, {"small", 2, 3}));
+    run.records.push_back(record(*op, {"single", 1, 1}));
+  }
+  run.records.push_back({.subject = "nothing",
+                         .name = "nothing, small",
+                         .variant = "nothing",
+                         .size = "small",
+                         .shape = "[2, 3]",
+                         .report = {}});
+  return run;
+}
+
+GradcheckRun right_run() {
+  GradcheckRun run = wrong_run();
+  run.records.resize(2);
+  return run;
+}
+
+TEST(GradcheckReports, TheTableShowsTheWorstOfEachGroup) {
+  const GradcheckRun run = wrong_run();
+  const GradcheckTable table(false, 10, false);
+  std::vector<std::string> lines;
+  for (const tools::GradcheckGroup group : tools::groups_of(run))
+    lines.push_back(table.lines(group));
+  ASSERT_EQ(lines.size(), 3U);
+  EXPECT_THAT(lines[0], AllOf(StartsWith("tanh        float64  x ["), HasSubstr("  7  "),
+                              HasSubstr("  agree\n")));
+  EXPECT_THAT(lines[1],
+              AllOf(StartsWith("twice_tanh  float64  x ["), HasSubstr("2 of 2 disagree\n")));
+  EXPECT_THAT(lines[2], AllOf(StartsWith("nothing     float64  -"), HasSubstr("unresolved\n")));
+  for (const std::string& line : lines) EXPECT_EQ(lines_of(line).size(), 1U);
+}
+
+TEST(GradcheckReports, TheLongTableHasALineForEachGradient) {
+  const GradcheckRun run = wrong_run();
+  const GradcheckTable table(false, 40, true);
+  std::vector<std::string> lines;
+  for (const tools::GradcheckGroup group : tools::groups_of(run)) {
+    for (const std::string& line : lines_of(table.lines(group))) lines.push_back(line);
+  }
+  ASSERT_EQ(lines.size(), run.records.size());
+  EXPECT_THAT(lines[0], AllOf(StartsWith("tanh (a <b> & \"c\"), small"), HasSubstr("x [2, 3]"),
+                              HasSubstr("agree")));
+  EXPECT_THAT(lines[2], HasSubstr("6 of 6 disagree"));
+  EXPECT_THAT(lines[4], HasSubstr("failed"));
+}
+
+TEST(GradcheckReports, FailuresShowWorstElementsAndHints) {
+  const std::string text = failures_text(wrong_run());
+  EXPECT_THAT(
+      text, AllOf(HasSubstr("FAILED twice_tanh (a <b> & \"c\"), small, output [2, 3], float64\n"),
+                  HasSubstr("gradient of x [2, 3]: 6 of 6 disagree"),
+                  HasSubstr("hint: backward is 2 x too large"), HasSubstr("FAILED nothing, small"),
+                  HasSubstr("nothing was compared"), Not(HasSubstr("FAILED tanh"))));
+  EXPECT_EQ(failures_text(right_run()), "");
+}
+
+TEST(GradcheckReports, ManyFailuresAreCutOff) {
+  GradcheckRun run = wrong_run();
+  const GradcheckRecord wrong = run.records[2];
+  run.records.assign(23, wrong);
+  EXPECT_THAT(failures_text(run), HasSubstr("... and 3 more\n"));
+}
+
+TEST(GradcheckReports, Json) {
+  const auto json = nlohmann::json::parse(gradcheck_json(wrong_run()));
+  EXPECT_EQ(json.at("checks"), 5);
+  EXPECT_EQ(json.at("failed"), 3);
+  EXPECT_EQ(json.at("seed"), 3);
+  const auto& wrong = json.at("reports").at(2);
+  EXPECT_EQ(wrong.at("op"), "twice_tanh");
+  EXPECT_EQ(wrong.at("dtype"), "float64");
+  EXPECT_EQ(wrong.at("shape"), "[2, 3]");
+  EXPECT_EQ(wrong.at("elements"), 6);
+  EXPECT_EQ(wrong.at("directions"), 0);
+  EXPECT_EQ(wrong.at("verdict"), "disagree");
+  EXPECT_EQ(wrong.at("ok"), false);
+  EXPECT_GT(wrong.at("worst_error"), wrong.at("tolerance"));
+  EXPECT_GT(wrong.at("tolerance"), wrong.at("error_bar"));
+  const auto& gradient = wrong.at("gradients").at(0);
+  EXPECT_EQ(gradient.at("name"), "x");
+  EXPECT_EQ(gradient.at("disagree"), 6);
+  EXPECT_EQ(gradient.at("failing").size(), 6U);
+  EXPECT_THAT(std::string(gradient.at("hint")), HasSubstr("2 x too large"));
+  // The worst element: tanh' counted twice.
+  const auto& worst = gradient.at("worst");
+  EXPECT_NEAR(worst.at("analytic"), 2 * double(worst.at("numeric")), 1e-9);
+  const auto& nothing = json.at("reports").at(4);
+  EXPECT_TRUE(nothing.at("worst_error").is_null());
+  EXPECT_EQ(nothing.at("verdict"), "unresolved");
+}
+
+TEST(GradcheckReports, JUnitIsWellFormedAndCounts) {
+  const Element root = parse_markup(gradcheck_junit(wrong_run()));
+  EXPECT_EQ(root.name, "testsuites");
+  EXPECT_EQ(root.at("tests"), "5");
+  EXPECT_EQ(root.at("failures"), "3");
+  const auto suites = root.all("testsuite");
+  ASSERT_EQ(suites.size(), 3U);
+  EXPECT_EQ(suites[1]->at("name"), "twice_tanh.float64");
+  EXPECT_EQ(suites[1]->at("tests"), "2");
+  EXPECT_EQ(suites[1]->at("failures"), "2");
+  EXPECT_EQ(std::stod(suites[1]->at("time")), 0.5);
+  const auto cases = root.all("testcase");
+  ASSERT_EQ(cases.size(), 5U);
+  EXPECT_EQ(cases[0]->at("classname"), "gradcheck.tanh.float64");
+  EXPECT_EQ(cases[0]->at("name"), "tanh (a <b> & \"c\"), small [2, 3]");
+  EXPECT_TRUE(cases[0]->children.empty());
+  const auto failures = cases[2]->all("failure");
+  ASSERT_EQ(failures.size(), 1U);
+  EXPECT_EQ(failures[0]->at("type"), "disagree");
+  EXPECT_THAT(failures[0]->at("message"), HasSubstr("6 of 6 disagree"));
+  EXPECT_THAT(failures[0]->text, HasSubstr("hint: backward is 2 x too large"));
+  EXPECT_EQ(cases[4]->all("failure").size(), 1U);
+  EXPECT_TRUE(parse_markup(gradcheck_junit(right_run())).all("failure").empty());
+}
+
+TEST(GradcheckReports, HtmlStandsAloneWithFailuresOpen) {
+  const std::string page = gradcheck_html(wrong_run());
+  EXPECT_THAT(page, AllOf(StartsWith("<!DOCTYPE html>"), Not(HasSubstr("://")),
+                          Not(HasSubstr("src=")), Not(HasSubstr("href=")), Not(HasSubstr("url(")),
+                          Not(HasSubstr("@import")), HasSubstr("prefers-color-scheme: dark")));
+  const Element root = parse_markup(page);
+  EXPECT_TRUE(root.all("script").empty());
+  EXPECT_TRUE(root.all("link").empty());
+  std::size_t open = 0;
+  for (const Element* details : root.all("details")) open += details->attributes.count("open");
+  EXPECT_EQ(open, 3 + 2U);  // three failed checks, in two groups
+  EXPECT_EQ(root.all("details").size(), 3 + 3U);
+  ASSERT_EQ(root.all("pre").size(), 3U);
+  EXPECT_THAT(root.all("pre")[0]->text, HasSubstr("hint: backward is 2 x too large"));
+  EXPECT_EQ(root.all("title")[0]->text, "chainrule gradcheck: 3 failed");
+
+  const Element right = parse_markup(gradcheck_html(right_run()));
+  EXPECT_EQ(right.all("title")[0]->text, "chainrule gradcheck: all agree");
+  for (const Element* details : right.all("details"))
+    EXPECT_EQ(details->attributes.count("open"), 0U);
+}
+
+TEST(GradcheckReports, MarkupHoldsOnlyWhatXmlMay) {
+  using tools::escape_markup;
+  EXPECT_EQ(escape_markup("a<b>&\"c'"), "a&lt;b&gt;&amp;&quot;c&#39;");
+  EXPECT_EQ(escape_markup("two\nlines\t."), "two\nlines\t.");
+  const std::string bad = "\xef\xbf\xbd";
+  EXPECT_EQ(escape_markup(std::string_view("\x00\x1b\x7f", 3)), bad + bad + bad);
+  const std::string good = "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80";  // é, the euro sign, a smiley
+  EXPECT_EQ(escape_markup(good), good);
+  EXPECT_EQ(escape_markup("\xff"), bad);
+  EXPECT_EQ(escape_markup("\xc3"), bad);                                // cut off
+  EXPECT_EQ(escape_markup("\xc0\xaf"), bad + bad);                      // overlong
+  EXPECT_EQ(escape_markup("\xed\xa0\x80"), bad + bad + bad);            // a surrogate
+  EXPECT_EQ(escape_markup("\xf4\x90\x80\x80"), bad + bad + bad + bad);  // beyond Unicode
+}
+
+TEST(GradcheckReports, AKinkIsWrongOnlyOutsideItsSlopes) {
+  ElementCheck kink{.verdict = Verdict::kKink,
+                    .analytic = 0.25,
+                    .numeric = 0.5,
+                    .error = 0.25,
+                    .left_slope = 0,
+                    .right_slope = 1};
+  EXPECT_EQ(tools::shown_error(kink), 0);
+  kink.analytic = 1.5;
+  EXPECT_EQ(tools::shown_error(kink), 0.5);
+  kink.analytic = -0.125;
+  EXPECT_EQ(tools::shown_error(kink), 0.125);
+  kink.verdict = Verdict::kDisagree;
+  EXPECT_EQ(tools::shown_error(kink), 0.25);
+}
+
+}  // namespace
+}  // namespace chainrule::testing

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "chainrule/core/version.hpp"
+#include "common.hpp"
+#include "gradcheck_report.hpp"
+
+namespace chainrule::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json as_json(const ElementCheck& element) {
+  Json json{{"verdict", to_string(element.verdict)}};
+  if (element.row < 0) {
+    json["direction"] = "random";
+  } else {
+    json["row"] = element.row;
+    json["column"] = element.column;
+  }
+  json["analytic"] = element.analytic;
+  json["numeric"] = element.numeric;
+  json["error"] = element.error;
+  json["error_bar"] = element.error_bar;
+  json["tolerance"] = element.tolerance;
+  json["step"] = element.step;
+  if (element.verdict == Verdict::kKink) {
+    json["left_slope"] = element.left_slope;
+    json["right_slope"] = element.right_slope;
+  }
+  return json;
+}
+
+Json as_json(const ValueCheck& value) {
+  Json json{{"name", value.name},
+            {"shape", to_string(value.shape)},
+            {"verdict", to_string(value.verdict)},
+            {"elements", value.elements},
+            {"directions", value.directions},
+            {"agree", value.agree},
+            {"kinks", value.kinks},
+            {"unresolved", value.unresolved},
+            {"disagree", value.disagree}};
+  if (value.elements + value.directions > 0) json["worst"] = as_json(value.worst);
+  if (!value.failures.empty()) {
+    json["failing"] = Json::array();
+    for (const ElementCheck& element : value.failures) json["failing"].push_back(as_json(element));
+  }
+  if (!value.hint.empty()) json["hint"] = value.hint;
+  return json;
+}
+
+Json as_json(const GradcheckRecord& record, bool of_model) {
+  const GradientReport& report = record.report;
+  Json json{{of_model ? "tensor" : "op", record.subject}};
+  if (!of_model) {
+    json["case"] = record.variant;
+    json["size"] = record.size;
+  }
+  Index elements = 0, directions = 0;
+  for (const ValueCheck& value : report.values) {
+    elements += value.elements;
+    directions += value.directions;
+  }
+  json["shape"] = record.shape;
+  json["dtype"] = to_string(report.dtype);
+  json["arch"] = report.architecture;
+  json["ok"] = report.ok();
+  json["verdict"] = to_string(report.verdict());
+  json["elements"] = elements;
+  json["directions"] = directions;
+  const WorstElement worst = worst_of({&record, 1});
+  json["worst_error"] = worst.element ? Json(shown_error(*worst.element)) : Json();
+  json["error_bar"] = worst.element ? Json(worst.element->error_bar) : Json();
+  json["tolerance"] = worst.element ? Json(worst.element->tolerance) : Json();
+  json["seconds"] = record.seconds;
+  json["gradients"] = Json::array();
+  for (const ValueCheck& value : report.values) json["gradients"].push_back(as_json(value));
+  json["failures"] = report.failures;
+  return json;
+}
+
+}  // namespace
+
+std::string gradcheck_json(const GradcheckRun& run) {
+  Json json{{"version", CHAINRULE_VERSION_STRING}, {"arch", run.architecture}, {"seed", run.seed}};
+  if (run.of_model) {
+    for (const auto& [name, text] : run.facts) json[name] = text;
+  }
+  json["checks"] = run.records.size();
+  json["failed"] = run.failed();
+  json["seconds"] = run.seconds;
+  json["reports"] = Json::array();
+  for (const GradcheckRecord& record : run.records) {
+    json["reports"].push_back(as_json(record, run.of_model));
+  }
+  return to_text(json);
+}
+
+}  // namespace chainrule::tools

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "chainrule/core/dtype.hpp"
+#include "chainrule/kernels/kernel_table.hpp"
+#include "data.hpp"
+#include "gradcheck_run.hpp"
+
+namespace chainrule::tools {
+
+/// What is told of each check: before it begins, as "done of total, the next one", and after.
+struct GradcheckObserver {
+  std::function<void(std::size_t done, std::size_t total, const std::string& next)> before;
+  /// The records of a group, once it is complete.
+  std::function<void(GradcheckGroup group)> group;
+};
+
+/// The ops of that name; all of them for none. UsageError, listing the ops, for an unknown name.
+std::vector<std::string> gradcheck_ops(const std::vector<std::string>& names);
+/// The widest GradcheckRecord::subject (or name, with `every_check`) of these ops.
+std::size_t gradcheck_name_width(const std::vector<std::string>& ops, bool every_check);
+/// Checks every case of these ops at every size.
+void check_ops(const std::vector<std::string>& ops, std::span<const DType> dtypes,
+               const KernelTable& kernels, const GradcheckObserver& observer, GradcheckRun& run);
+/// What check_ops() would check, as text.
+std::string list_of_checks(const std::vector<std::string>& ops);
+
+/// Which model, and on which rows.
+struct ModelCheck {
+  std::string model;
+  std::string data;  ///< empty: random inputs and targets
+  DataColumns columns;
+  Index samples = 32;
+};
+
+/// A model and a batch for it, loaded and ready.
+class ModelChecker {
+ public:
+  /// Throws what load_model() and Model::prepare() throw; ArgumentError for data without rows.
+  ModelChecker(const ModelCheck& check, std::uint64_t seed);
+  ~ModelChecker();
+  ModelChecker(const ModelChecker&) = delete;
+  ModelChecker& operator=(const ModelChecker&) = delete;
+
+  /// The model and its data, for people.
+  const std::vector<std::pair<std::string, std::string>>& facts() const { return facts_; }
+  std::size_t name_width() const;
+  /// Checks the gradient of the loss with respect to each parameter, the inputs x and the offset.
+  void check(std::span<const DType> dtypes, const KernelTable& kernels,
+             const GradcheckObserver& observer, GradcheckRun& run) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+  std::vector<std::pair<std::string, std::string>> facts_;
+};
+
+}  // namespace chainrule::tools
