@@ -22,14 +22,24 @@ double attribute(const CaseInstance& instance, std::size_t i) {
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
-double softmax_at(const CaseInstance& instance, Index row, Index column) {
-  const ConstTensorView x = data_of(instance, 0);
-  double sum = 0;
-  for (Index j = 0; j < x.columns; ++j) {
-    sum += std::exp(element(x, row, j) - element(x, row, column));
+// Of a row of logits.
+struct SoftmaxRow {
+  explicit SoftmaxRow(const CaseInstance& instance, Index row)
+      : x(data_of(instance, 0)), i(row), largest(element(x, row, 0)) {
+    for (Index j = 1; j < x.columns; ++j) largest = std::max(largest, element(x, i, j));
+    for (Index j = 0; j < x.columns; ++j) sum += std::exp(element(x, i, j) - largest);
+    for (Index j = 0; j < x.columns; ++j) mean_depth += at(j) * depth(j);
   }
-  return 1 / sum;
-}
+
+  double at(Index j) const { return std::exp(-depth(j)) / sum; }
+  double depth(Index j) const { return largest - element(x, i, j); }
+
+  ConstTensorView x;
+  Index i;
+  double largest;
+  double sum = 0;
+  double mean_depth = 0;
+};
 
 double columns_of(const CaseInstance& instance) {
   return static_cast<double>(data_of(instance, 0).columns);
@@ -91,16 +101,19 @@ double gelu_terms(const CaseInstance& instance, std::size_t, Index row, Index co
 
 double gelu_tanh_terms(const CaseInstance& instance, std::size_t, Index row, Index column) {
   const double x = at(instance, 0, row, column), scale = 2 * std::sqrt(2 / std::acos(-1.0));
-  const double s = sigmoid(scale * (x + 0.044715 * x * x * x));
-  return s + std::abs(x) * s * (1 - s) * scale * (1 + 3 * 0.044715 * x * x);
+  const double u = scale * (x + 0.044715 * x * x * x), s = sigmoid(u);
+  const double slope = scale * (1 + 3 * 0.044715 * x * x);
+  return (s + std::abs(x) * s * (1 - s) * slope) * (1 + std::abs(u));
 }
 
 double softmax_terms(const CaseInstance& instance, std::size_t, Index row, Index column) {
-  return 2 * softmax_at(instance, row, column);
+  const SoftmaxRow softmax(instance, row);
+  return softmax.at(column) * (2 + softmax.depth(column) + softmax.mean_depth);
 }
 
 double log_softmax_terms(const CaseInstance& instance, std::size_t, Index row, Index column) {
-  return 1 + softmax_at(instance, row, column);
+  const SoftmaxRow softmax(instance, row);
+  return 1 + softmax.at(column) * (1 + softmax.depth(column));
 }
 
 double layer_norm_terms(const CaseInstance& instance, std::size_t input, Index row, Index) {
@@ -148,8 +161,8 @@ double gamma_terms(const CaseInstance& instance, std::size_t, Index row, Index c
 
 double negative_binomial_terms(const CaseInstance& instance, std::size_t, Index row, Index column) {
   const double x = at(instance, 0, row, column), t = at(instance, 1, row, column);
-  const double mu = std::exp(x);
-  return (mu + t) / (1 + attribute(instance, 0) * mu) / columns_of(instance);
+  const double a = attribute(instance, 0), mu = std::exp(x);
+  return (mu + t) / (1 + a * mu) * (1 + std::abs(x + std::log(a))) / columns_of(instance);
 }
 
 double cross_entropy_terms(const CaseInstance& instance, std::size_t, Index row, Index column) {
@@ -158,7 +171,9 @@ double cross_entropy_terms(const CaseInstance& instance, std::size_t, Index row,
   const bool labels = target.dtype == DType::kInt32;
   const double q = labels ? (element(target, row, 0) == static_cast<double>(column) ? 1 : 0)
                           : element(target, row, column);
-  return softmax_at(instance, row, column) + (1 - smoothing) * q + smoothing / columns_of(instance);
+  const SoftmaxRow softmax(instance, row);
+  return softmax.at(column) * (1 + softmax.depth(column) + softmax.mean_depth) +
+         (1 - smoothing) * q + smoothing / columns_of(instance);
 }
 
 }  // namespace chainrule::internal

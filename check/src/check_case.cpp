@@ -23,7 +23,7 @@ internal::Float32Rule float32_rule(const OpCase& op_case, const CaseInstance& in
   internal::Float32Rule rule{.factor = accuracy.factor};
   const std::vector<NodeId>& inputs = output.node().inputs;
   if (accuracy.over_columns) rule.sum = output.graph()->node(inputs.at(0)).shape.columns();
-  // A case of somebody's own that does not say how large the terms are.
+  // A case of somebody's own, which does not say how large the terms are.
   const double unknown = accuracy.terms.empty() ? 0 : 1;
   rule.contract = [=, &op_case, &instance, &inputs](Value value, Index row, Index column) {
     const auto input = std::find(inputs.begin(), inputs.end(), value.id());

@@ -177,12 +177,19 @@ class Differencer {
 
   void differentiate(Line& line, std::size_t channel, Comparison& comparison) const {
     comparison.numeric = internal::differentiate(line, channel);
-    const NumericDerivative& numeric = comparison.numeric;
-    if (numeric.moved || !numeric.resolved || comparison.analytic != 0) return;
+    NumericDerivative& numeric = comparison.numeric;
+    if (numeric.moved || !numeric.resolved) return;
+    const double roundings = settings_.tolerances.roundings;
     const double largest = channel == 0 ? largest_sum_ : largest_each_;
-    const double hidden = settings_.tolerances.roundings * numeric.hidden;
-    comparison.saturated =
-        hidden > settings_.tolerances.resolution * largest && is_saturated(line, channel);
+    const double negligible = settings_.tolerances.resolution * largest;
+    const double size = std::abs(comparison.analytic);
+    // Flat it is; is it rounding that makes it so? Asked where the answer decides something.
+    const bool matters =
+        size == 0 ? roundings * numeric.hidden > negligible : size > roundings * numeric.hidden;
+    if (!matters) return;
+    const double hidden = hidden_by_rounding(line, channel);
+    comparison.saturated = hidden > 0;
+    numeric.hidden = std::max(numeric.hidden, hidden);
   }
 
   Comparison along_direction(Index number) {

@@ -12,7 +12,13 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kFloatUnit = std::numeric_limits<float>::epsilon() / 2;
 constexpr double kDoubleUnit = std::numeric_limits<double>::epsilon() / 2;
 
+// What is beyond the range of float32 is infinite there.
+double in_range_of_float32(double x) {
+  return std::abs(x) > std::numeric_limits<float>::max() ? std::copysign(kInfinity, x) : x;
+}
+
 double distance(double a, double b) {
+  if (a == b) return 0;
   const double error = std::abs(a - b);
   return error < kInfinity ? error : kInfinity;
 }
@@ -44,7 +50,9 @@ void judge_kink(ElementCheck& check, const NumericDerivative& numeric, const Sca
 
 // What stays still says that the gradient is within the rounding of the outputs; more only where
 // that is next to nothing, or where stillness is not rounding's work.
-void judge_still(ElementCheck& check, const Comparison& comparison, double negligible) {
+void judge_still(ElementCheck& check, const Comparison& comparison, const Scale& scale,
+                 double negligible) {
+  check.tolerance = std::max(check.tolerance, kDoubleUnit * scale.gradient);
   if (check.error > check.tolerance) {
     check.verdict = Verdict::kDisagree;
   } else if (check.tolerance > negligible && (check.analytic != 0 || comparison.saturated)) {
@@ -76,7 +84,7 @@ void judge_float64(ElementCheck& check, const Comparison& comparison, const Scal
     return;
   }
   if (!numeric.moved) {
-    return judge_still(check, comparison, tolerances.resolution * scale.gradient);
+    return judge_still(check, comparison, scale, tolerances.resolution * scale.gradient);
   }
   if (!(check.error <= check.tolerance)) {
     check.verdict = Verdict::kDisagree;
@@ -98,7 +106,9 @@ double float32_tolerance(const Comparison& comparison, const Scale& scale,
   } else {
     terms = std::max(terms, scale.terms);
   }
-  return rule.factor * static_cast<double>(sum) * kFloatUnit * terms + comparison.float32_spread;
+  const double underflow = std::numeric_limits<float>::min();
+  return rule.factor * static_cast<double>(sum) * (kFloatUnit * terms + underflow) +
+         comparison.float32_spread;
 }
 
 ElementCheck start(const Comparison& comparison) {
@@ -117,7 +127,7 @@ ElementCheck start(const Comparison& comparison) {
 void add_float32(ElementCheck& check, const Comparison& comparison, double tolerance) {
   const bool settled = check.verdict < Verdict::kUnresolved;
   check.analytic = comparison.float32;
-  if (settled) check.numeric = comparison.analytic;
+  if (settled) check.numeric = in_range_of_float32(comparison.analytic);
   check.tolerance = settled ? tolerance : check.tolerance + tolerance;
   check.error = distance(check.analytic, check.numeric);
   if (settled && !(check.error <= tolerance)) check.verdict = Verdict::kDisagree;

@@ -43,7 +43,7 @@ struct Comparison {
   Index column = -1;
   Index output = -1;
   double analytic = 0;     ///< float64
-  bool saturated = false;  ///< is_saturated(), where that was asked
+  bool saturated = false;  ///< rounding keeps the outputs still, where that was asked
   NumericDerivative numeric;
 
   bool has_float32 = false;

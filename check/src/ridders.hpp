@@ -44,9 +44,10 @@ struct NumericDerivative {
 /// differ and still do at steps that are as small as rounding lets them be.
 NumericDerivative differentiate(Line& line, std::size_t channel = 0);
 
-/// Of a channel that no step moves: true when rounding may be what keeps it still (tanh at 40), and
-/// false when it is really flat there: constant, or about to leave at a kink (relu at -3). A smooth
-/// function leaves its flat part by single units in the last place, a kink by more.
-bool is_saturated(Line& line, std::size_t channel = 0);
+/// Of a channel that no step moves: the largest derivative that rounding may keep still (tanh at
+/// 40), and 0 if the function is really flat there: constant as far as one can see, or about to
+/// leave at a kink (relu at -3). Looks at larger steps, where it starts to move: a smooth function
+/// by single units of its rounding, whatever unit that is, a kink by next to nothing.
+double hidden_by_rounding(Line& line, std::size_t channel = 0);
 
 }  // namespace chainrule::internal

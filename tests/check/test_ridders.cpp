@@ -29,7 +29,7 @@ class Point {
             std::ldexp(std::abs(x), -46)) {}
 
   NumericDerivative differentiate() { return internal::differentiate(line_); }
-  bool saturated() { return is_saturated(line_); }
+  double hidden() { return hidden_by_rounding(line_); }
 
  private:
   static double size_of(double x) { return x == 0 ? 1 : std::abs(x); }
@@ -176,14 +176,14 @@ TEST(Ridders, WhatIsFlatForGoodIsNotSaturated) {
   EXPECT_TRUE(d.resolved);
   EXPECT_FALSE(d.moved);
   EXPECT_EQ(d.value, 0);
-  EXPECT_FALSE(constant.saturated());
+  EXPECT_EQ(constant.hidden(), 0);
   for (const double offset : {0.0, 5.0, 1e6}) {
     Point dead(-3, [offset](double x) { return offset + relu(x); });
     EXPECT_FALSE(dead.differentiate().moved);
-    EXPECT_FALSE(dead.saturated()) << offset;
+    EXPECT_EQ(dead.hidden(), 0) << offset;
   }
   Point step(0.3, [](double x) { return x > 0 ? 1.0 : 0.0; });
-  EXPECT_FALSE(step.saturated());
+  EXPECT_EQ(step.hidden(), 0);
 }
 
 TEST(Ridders, WhatRoundingKeepsStillIsSaturated) {
@@ -192,10 +192,23 @@ TEST(Ridders, WhatRoundingKeepsStillIsSaturated) {
     const NumericDerivative d = point.differentiate();
     EXPECT_FALSE(d.moved) << x;
     EXPECT_GT(d.hidden, 0) << x;
-    EXPECT_TRUE(point.saturated()) << x;
+    EXPECT_GT(point.hidden(), 0) << x;
   }
   Point exponential(1, [](double x) { return 1 + std::exp(-1000 * x); });
-  EXPECT_TRUE(exponential.saturated());
+  EXPECT_GT(exponential.hidden(), 0);
+  // Rounding that the size of y says nothing of.
+  Point absorbed(1, [](double x) { return (1 + 1e-16 * x) - 1; });
+  EXPECT_FALSE(absorbed.differentiate().moved);
+  EXPECT_GE(8 * absorbed.hidden(), 1e-16);
+}
+
+TEST(Ridders, WhatSmallStepsRoundAwayIsKnownFromLargeOnes) {
+  // At steps below 1e-3 nothing moves; a kink at a distance of 1e-3 looks the same from there.
+  const NumericDerivative slope = at(1, [](double x) { return (1 + 1e-13 * x) - 1; });
+  EXPECT_NEAR(slope.value, 1e-13, 10 * slope.error_bar + 8 * (slope.rounding + slope.hidden));
+  const NumericDerivative kink = at(0, [](double x) { return 5 + relu(x - 1e-3); });
+  EXPECT_EQ(kink.value, 0);
+  EXPECT_LT(kink.hidden, 1e-9);
 }
 
 }  // namespace

@@ -5,14 +5,15 @@
 
 namespace chainrule {
 
-/// How far the float32 backward of an op may be from the exact gradient at the same inputs, element
-/// by element of each gradient:
+/// Part of the contract of every op: how far its float32 backward may be from the exact gradient at
+/// the same inputs, element by element of each gradient:
 ///
-///   |dx32 - dx| <= factor n u S,   u = 2^-24,
+///   |dx32 - dx| <= factor n (u S + 2^-126),   u = 2^-24,
 ///
 /// S the sum of the magnitudes of the `terms` that backward adds up (at least sum_i |dy_i
-/// dy_i/dx|), n their number: the outputs that the element reaches, or the columns if there are
-/// more and `over_columns`. A factor of 0 says that the gradient is exact.
+/// dy_i/dx|), each times 1 plus how much a relative error in what it is computed from is multiplied
+/// by (an exponential's argument, say); n their number: the outputs that the element reaches, or
+/// the columns if there are more and `over_columns`. A factor of 0 says that the gradient is exact.
 struct BackwardAccuracy {
   std::string_view op;
   double factor = 4;
@@ -44,12 +45,12 @@ inline constexpr BackwardAccuracy kBackwardAccuracy[] = {
     {"silu", 5, false, "s, |x| s (1 - s), s = sigmoid(x)"},
     {"gelu", 6, false, "Phi(x), |x| phi(x)"},
     {"gelu_tanh", 6, false,
-     "s, |x| s (1 - s) u', s = sigmoid(u) and u = 2 sqrt(2 / pi) (x + 0.044715 x^3)"},
+     "(s, |x| s (1 - s) u') (1 + |u|), s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3)"},
     {"exp", 3},
     {"log", 1},
 
-    {"softmax", 2, false, "y, y"},
-    {"log_softmax", 2, false, "1, e^y"},
+    {"softmax", 2, false, "y, y (1 + max x - x), y sum_k y_k (max x - x_k)"},
+    {"log_softmax", 2, false, "1, e^y (1 + max x - x)"},
     {"dropout", 2},
     {"layer_norm", 2, true, "of a row |gamma| rstd (1 + max|x| rstd); of rows max|x| rstd"},
     {"batch_norm", 4, false, "of a column |gamma| rstd (1 + max|x| rstd); rows max|x| rstd"},
@@ -68,17 +69,19 @@ inline constexpr BackwardAccuracy kBackwardAccuracy[] = {
     {"hinge", 2},
     {"poisson_nll", 4, false, "(e^x, t) / columns"},
     {"gamma_nll", 4, false, "k (1, t e^-x) / columns"},
-    {"negative_binomial_nll", 4, false, "(e^x, t) / (1 + a e^x) / columns"},
-    {"softmax_cross_entropy", 2, true, "softmax(x), p"},
-    {"softmax_cross_entropy_probabilities", 2, true, "softmax(x), p"},
+    {"negative_binomial_nll", 4, false, "(e^x, t) / (1 + a e^x) (1 + |x + log a|) / columns"},
+    {"softmax_cross_entropy", 2, true,
+     "p, s (1 + max x - x), s sum_k s_k (max x - x_k), s = softmax(x)"},
+    {"softmax_cross_entropy_probabilities", 2, true,
+     "p, s (1 + max x - x), s sum_k s_k (max x - x_k), s = softmax(x)"},
 };
 
-/// The row of that name; the defaults of BackwardAccuracy for an op that the table does not have.
+/// The row of that name; a factor of 4 and unknown terms for an op that the table does not have.
 constexpr BackwardAccuracy backward_accuracy(std::string_view op) noexcept {
   for (const BackwardAccuracy& row : kBackwardAccuracy) {
     if (row.op == op) return row;
   }
-  return {.op = op};
+  return {.op = op, .terms = "unknown"};
 }
 
 }  // namespace chainrule
