@@ -20,7 +20,7 @@ struct CompareSettings {
   Index directions = 6;
   std::uint64_t seed = 1;
   Index max_failures = 10;
-  Index batch_rows = 0;          ///< of the batch; 0 where there is none
+  Index batch_rows = 0;                  ///< of the batch; 0 where there is none
   std::string given = "backward gives";  ///< how failures speak of the gradient
 
   /// Of each variable of the subject.
