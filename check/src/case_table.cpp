@@ -57,7 +57,8 @@ Tensor filled(const Shape& shape, const Fill& fill, RandomKey key) {
   const MatrixView<double> x = tensor.as<double>();
   for (Index i = 0; i < x.rows; ++i) {
     for (Index j = 0; j < x.columns; ++j) {
-      x(i, j) = draw(fill, random_uniform(key, static_cast<std::uint64_t>(i * x.columns + j)));
+      const double u = random_uniform(key, static_cast<std::uint64_t>(i * x.columns + j));
+      x(i, j) = fill.scale * draw(fill, u);
     }
   }
   if (fill.kind == Fill::Kind::kRows) normalize_rows(tensor);

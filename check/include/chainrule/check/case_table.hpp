@@ -42,6 +42,7 @@ struct Fill {
   Kind kind = Kind::kUniform;
   double low = -2;
   double high = 2;
+  double scale = 1;  ///< of the numbers drawn as above; rows that sum to 1 stay so
 };
 
 /// What a case's build function adds its inputs through.
