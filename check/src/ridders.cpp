@@ -204,8 +204,8 @@ class Search {
   // Takes the better of two windows if it is better than what was; true when it is good enough.
   bool accept(const Window& before, const Window& now) {
     const double scatter = now.scatter;
-    const Extrapolated a = extrapolate(before.slopes, before.noise(scatter, 2), 4);
-    const Extrapolated b = extrapolate(now.slopes, now.noise(scatter, 2), 4);
+    const bool even = has_even_series(before, scatter);
+    const Extrapolated a = slope_of(before, scatter, even), b = slope_of(now, scatter, even);
     const Extrapolated jump_a = jump_of(before, scatter), jump_b = jump_of(now, scatter);
     if (is_kink(jump_a, jump_b, now)) {
       take_kink(before, now, scatter);
@@ -245,6 +245,18 @@ class Search {
     const double now = relative(bar, scale);
     const double before = relative(best_.error_bar, scale_of(best_.value, best_.terms));
     return now < before || (bar < best_.error_bar / 8 && now < 4 * before);
+  }
+
+  // Central differences: a series in h^2 where f is smooth, in h where its second derivative jumps.
+  static Extrapolated slope_of(const Window& window, double scatter, bool even) {
+    if (even) return extrapolate(window.slopes, window.noise(scatter, 2), 4);
+    return extrapolate(window.slopes, window.noise(scatter, kOneSidedGrowth), 2);
+  }
+
+  static bool has_even_series(const Window& window, double scatter) {
+    const Extrapolated even = slope_of(window, scatter, true);
+    const Extrapolated any = slope_of(window, scatter, false);
+    return std::abs(even.value - any.value) <= kSureJump * (even.error + any.error);
   }
 
   static Extrapolated jump_of(const Window& window, double scatter) {
@@ -294,6 +306,13 @@ class Search {
 
 NumericDerivative differentiate(Line& line, std::size_t channel) {
   return Search(line, channel).run();
+}
+
+double rounding_unit(Line& line, std::size_t channel) {
+  int row = 0;
+  while (row < line.last_row() && line.at(row, channel).moved > 0) ++row;
+  const bool still = row > 0 && line.at(row, channel).finite && line.at(row, channel).moved == 0;
+  return still ? change_of(line.at(row - 1, channel)) : 0;
 }
 
 double hidden_by_rounding(Line& line, std::size_t channel) {

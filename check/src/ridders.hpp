@@ -50,4 +50,8 @@ NumericDerivative differentiate(Line& line, std::size_t channel = 0);
 /// by single units of its rounding, whatever unit that is, a kink by next to nothing.
 double hidden_by_rounding(Line& line, std::size_t channel = 0);
 
+/// The least that a channel moves by before it stands still: its rounding, where that is more than
+/// that of its value, as in log(1 + e^-20). 0 when it does not come to stand.
+double rounding_unit(Line& line, std::size_t channel = 0);
+
 }  // namespace chainrule::internal

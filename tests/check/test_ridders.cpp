@@ -30,6 +30,7 @@ class Point {
 
   NumericDerivative differentiate() { return internal::differentiate(line_); }
   double hidden() { return hidden_by_rounding(line_); }
+  double unit() { return rounding_unit(line_); }
 
  private:
   static double size_of(double x) { return x == 0 ? 1 : std::abs(x); }
@@ -68,11 +69,33 @@ TEST(Ridders, IsRightToTwelveDigitsFromDefaultSettings) {
   expect_smooth(at(0, [pi](double x) { return std::sin(2048 * pi * x); }), 2048 * pi, 1e-12);
 }
 
+// Central differences are then off by a multiple of h, and not of h^2.
+TEST(Ridders, IsRightWhereTheSecondDerivativeJumps) {
+  const auto huber = [](double x) {
+    return std::abs(x) <= 0.75 ? x * x / 2 : 0.75 * std::abs(x) - 0.28125;
+  };
+  expect_smooth(at(0.75, huber), 0.75, 1e-10);
+  expect_smooth(at(-0.75, huber), -0.75, 1e-10);
+  expect_smooth(at(1, [](double x) { return x < 1 ? std::exp(x) : std::exp(1.0) * x; }),
+                std::exp(1.0), 1e-9);
+}
+
 TEST(Ridders, LogOfATinyNumberIsWithinItsOwnBar) {
   const NumericDerivative d = at(1e-300, [](double x) { return std::log(x); });
   EXPECT_TRUE(d.resolved);
   EXPECT_LE(std::abs(d.value - 1e300), d.error_bar);
   EXPECT_LE(d.error_bar, 1e-11 * 1e300);
+}
+
+TEST(Ridders, TheUnitOfAnOutputMayBeCoarserThanItsDigits) {
+  // 1 + e^x is a multiple of 2^-52 at x = -15, and so its logarithm moves by no less.
+  const auto log_of_sum = [](double x) { return std::log(1 + std::exp(x)); };
+  const double epsilon = std::numeric_limits<double>::epsilon();
+  const double unit = Point(-15, log_of_sum).unit();
+  EXPECT_GE(unit, 0.5 * epsilon);
+  EXPECT_LE(unit, 4 * epsilon);
+  // Kept to all its digits, it moves as far as the eye can see.
+  EXPECT_EQ(Point(-15, [](double x) { return std::log1p(std::exp(x)); }).unit(), 0);
 }
 
 TEST(Ridders, DoesNotJumpOverAPole) {
