@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <set>
 
 #include "chainrule/check/case_table.hpp"
@@ -114,6 +115,36 @@ TEST_P(ForwardTest, EveryCaseGivesTheFormula) {
       }
     }
   }
+}
+
+TEST_P(ForwardTest, WhatTheContractsSayInUlpHolds) {
+  const std::map<const OpDef*, double> contracts = {
+      {&kAddOp, 0.5},     {&kSubOp, 0.5},    {&kMulOp, 0.5},     {&kScaleOp, 1},
+      {&kAddBiasOp, 0.5}, {&kConcatOp, 0},   {&kSliceOp, 0},     {&kReluOp, 0},
+      {&kLeakyReluOp, 1}, {&kIdentityOp, 0}, {&kEmbeddingOp, 0}, {&kDropoutOp, 1},
+  };
+  const bool single = GetParam().dtype == DType::kFloat32;
+  const double unit =
+      single ? std::numeric_limits<float>::epsilon() : std::numeric_limits<double>::epsilon();
+  std::set<const OpDef*> seen;
+  for (const OpCase& row : op_cases()) {
+    const auto contract = contracts.find(row.op);
+    if (contract == contracts.end()) continue;
+    seen.insert(row.op);
+    for (const CaseSize& size : case_sizes()) {
+      const CaseInstance instance(row, size, GetParam().dtype);
+      const std::vector<double> got = run(instance);
+      const std::vector<long double> expected = testing::reference_output(instance);
+      for (std::size_t k = 0; k < got.size(); ++k) {
+        if (row.op == &kDropoutOp && got[k] == 0) continue;
+        const auto y = static_cast<double>(expected[k]);
+        const auto error = static_cast<double>(std::abs(got[k] - expected[k]));
+        ASSERT_LE(error, contract->second * unit * std::abs(y))
+            << row.name() << ", " << size.name << ", element " << k;
+      }
+    }
+  }
+  EXPECT_EQ(seen.size(), contracts.size());
 }
 
 TEST_P(ForwardTest, DropoutKeepsOrDrops) {

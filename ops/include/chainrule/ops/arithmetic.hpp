@@ -23,7 +23,7 @@ CHAINRULE_API Value mul(const Value& a, const Value& b, Where where = Where::cur
 
 /// y = factor x, for a finite constant factor (attribute real[0]); ArgumentError otherwise.
 /// Backward: dx += factor dy. Reads and saves nothing. jvp: ty = factor tx. In float32 the factor
-/// is rounded first.
+/// is rounded first: 1 ULP.
 CHAINRULE_API Value scale(const Value& x, double factor, Where where = Where::current());
 
 extern CHAINRULE_API const OpDef kAddOp;
