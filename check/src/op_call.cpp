@@ -67,7 +67,6 @@ bool Operand::guards_are_intact() const {
 OpCall::OpCall(const CaseInstance& instance, const KernelTable& kernels, OperandLayout layout)
     : op_(instance.output().node().op),
       kernels_(&kernels),
-      layout_(layout),
       attributes_(instance.output().node().attributes) {
   const Feed feed = instance.feed();
   const Node& node = instance.output().node();

@@ -60,7 +60,6 @@ class OpCall {
   OpFunction function(const std::array<OpFunction, 2>& functions) const;
 
   const KernelTable* kernels_;
-  OperandLayout layout_;
   Attributes attributes_;
   DType dtype_;
   Mode mode_;
