@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "chainrule/core/error.hpp"
 #include "workspace_data.hpp"
@@ -14,6 +15,17 @@ using internal::PlanInput;
 Bindings::Data::Data(const Plan& plan_) : plan(plan_) {
   inputs.resize(plan.data().inputs.size());
   bound.resize(inputs.size());
+  moved();
+}
+
+void Bindings::Data::changed() noexcept {
+  static constinit std::atomic<std::uint64_t> last{0};
+  version = last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+void Bindings::Data::moved() noexcept {
+  changed();
+  address_version = version;
 }
 
 Index Bindings::Data::check_complete() const {
@@ -93,6 +105,7 @@ void bind_input(Bindings::Data& data, std::size_t i, const ConstTensorView& view
   check_fits(data.plan.data().inputs[i], view);
   data.inputs[i] = view;
   data.bound[i] = true;
+  data.moved();
 }
 
 /// False when the plan has no input of that value and role.
@@ -159,6 +172,7 @@ Bindings& Bindings::parameters(const Parameters& parameters) {
   check_layout(*data_, parameters.layout(), "parameters");
   data_->parameters = &parameters;
   data_->mutable_parameters = nullptr;
+  data_->moved();
   return *this;
 }
 
@@ -166,6 +180,7 @@ Bindings& Bindings::parameters(Parameters& parameters) {
   check_layout(*data_, parameters.layout(), "parameters");
   data_->parameters = &parameters;
   data_->mutable_parameters = &parameters;
+  data_->moved();
   return *this;
 }
 
@@ -179,6 +194,7 @@ Bindings& Bindings::optimizer(OptimizerState& state, std::span<const double> sca
   }
   data_->optimizer = &state;
   data_->scalars = scalars;
+  data_->changed();
   return *this;
 }
 
@@ -190,6 +206,7 @@ Bindings& Bindings::random(RandomKey key) {
 Bindings& Bindings::row_order(std::span<const std::uint32_t> rows) {
   data_->row_order = rows;
   data_->row_order_bound = true;
+  data_->changed();
   data_->largest_row = rows.empty() ? -1 : *std::max_element(rows.begin(), rows.end());
   return *this;
 }

@@ -161,11 +161,7 @@ void Executor::run(Workspace& workspace, const Bindings& bindings) const {
   if (&data.data() != &bound.plan.data()) {
     throw ArgumentError("run: the bindings were made for another plan than the workspace");
   }
-  const Index rows = bound.check_complete();
-  if (rows > data.max_rows()) {
-    throw ArgumentError(fmt::format("run: got {} rows, but the workspace was made for up to {}",
-                                    rows, data.max_rows()));
-  }
+  const Index rows = data.check(bound);
   const auto execute = [&](internal::Team& team) {
     const internal::ScopedFloatingPointMode mode;
     internal::Run(data, bound, rows, team).execute();

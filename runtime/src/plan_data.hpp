@@ -89,6 +89,7 @@ struct Instruction {
   bool in_place = false;     ///< its result may take over the memory of what it replaces
   bool sums_blocks = false;  ///< its partial has one part per block; else one in all
   bool cannot_fail = false;  ///< a contribution to a weight gradient that throws nothing
+  Index call = -1;           ///< its number among the plan's calls of ops; -1: no such call
   std::array<BufferId, kMaxInputs> inputs;
   std::array<BufferId, kMaxInputs> input_gradients;
   BufferId output = kNoBuffer;
@@ -196,6 +197,7 @@ struct PlanData {
   Index block_unit_bytes = 0;
   Index partial_unit_bytes = 0;
   Index tile_scratch_bytes = 0;  ///< per worker
+  Index calls = 0;               ///< of ops, in all phases; each worker has a context for each
 };
 
 }  // namespace chainrule::internal

@@ -50,8 +50,22 @@ std::shared_ptr<const PlanData> Planner::build() {
   keep_tangents();
 
   plan_->phases = schedule(std::move(drafts_), plan_->buffers);
+  number_calls();
   assign_memory(*plan_);
   return plan_;
+}
+
+void Planner::number_calls() {
+  const auto number = [&](std::vector<Instruction>& instructions) {
+    for (Instruction& instruction : instructions) {
+      const bool calls = instruction.function != nullptr || instruction.weight_function != nullptr;
+      if (calls) instruction.call = plan_->calls++;
+    }
+  };
+  for (Phase& phase : plan_->phases) {
+    number(phase.instructions);
+    for (TileGroup& group : phase.groups) number(group.contributions);
+  }
 }
 
 void Planner::add_node(NodeId id) {

@@ -99,6 +99,7 @@ class Planner {
   void emit_update_checks();
   void emit_commits();
   void keep_results();
+  void number_calls();
   void keep(NodeId id, BufferId buffer, std::vector<KeptValue>& list);
 
   void emit_tangent(NodeId id);

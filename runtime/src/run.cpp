@@ -34,8 +34,8 @@ Run::Run(WorkspaceData& workspace, const Bindings::Data& bindings, Index rows, T
       rows_(rows),
       block_rows_(Plan::block_rows(rows)),
       blocks_((rows + block_rows_ - 1) / block_rows_) {
-  tiles_.self = &team_;
-  tiles_.run = [](void* self, Index count, void (*body)(void*, Index), void* argument) {
+  workspace_.tiles.self = &team_;
+  workspace_.tiles.run = [](void* self, Index count, void (*body)(void*, Index), void* argument) {
     struct Call {
       void (*body)(void*, Index);
       void* argument;
@@ -51,8 +51,7 @@ Run::Run(WorkspaceData& workspace, const Bindings::Data& bindings, Index rows, T
 }
 
 void Run::execute() {
-  workspace_.rows = rows_;
-  workspace_.bind(bindings_);
+  workspace_.bind(bindings_, rows_, team_.helpers() + 1);
   refresh_mirrors();
   for (const Phase& phase : plan_.phases) {
     switch (phase.kind) {
@@ -151,22 +150,12 @@ void Run::contribute(const Instruction& instruction, const TensorView& gradient,
     add_parts(instruction, gradient, accumulate, first_row);
     return;
   }
-  const Buffer& dy = buffer(instruction.output_gradient);
-  OpContext context;
-  fill_context(instruction, 0, dy.batched ? rows_ : dy.rows, 0, worker, context);
-  const int target = plan_.nodes[static_cast<std::size_t>(instruction.node)].weight_input;
-  context.input_gradients[static_cast<std::size_t>(target)] = gradient;
-  if (accumulate) {
-    context.overwrite = 0;
-  } else if (instruction.overwrite == 0) {
-    clear_rows(gradient);
-  }
-  if (instruction.tangents != nullptr) {
-    TangentOperands tangents;
-    fill_tangents(instruction, 0, worker, context, tangents);
-    instruction.weight_function(context, first_row, gradient.rows);
-    return;
-  }
+  OpContext& context = workspace_.call(instruction, worker).context();
+  const auto target =
+      static_cast<std::size_t>(plan_.nodes[static_cast<std::size_t>(instruction.node)].weight_input);
+  context.overwrite = accumulate ? 0 : instruction.overwrite;
+  if (!accumulate && instruction.overwrite == 0) clear_rows(gradient);
+  workspace_.call(instruction, worker).gradient(target) = gradient;
   instruction.weight_function(context, first_row, gradient.rows);
 }
 
@@ -218,35 +207,6 @@ TensorView Run::window(BufferId id, Index first_row, Index rows, Index block,
   const Address& address = workspace_.addresses(worker)[id];
   return {address.base + first_row * address.row_bytes + block * address.part_bytes, b.dtype,
           b.batched ? rows : b.rows, b.columns, address.ld};
-}
-
-void Run::fill_context(const Instruction& instruction, Index first_row, Index rows, Index block,
-                       int worker, OpContext& context) const noexcept {
-  const PlanNode& node = plan_.nodes[static_cast<std::size_t>(instruction.node)];
-  const auto view = [&](BufferId id) { return window(id, first_row, rows, block, worker); };
-  context.kernels = &plan_.kernels;
-  context.attributes = &node.attributes;
-  context.dtype = plan_.dtype;
-  context.mode = plan_.mode;
-  context.input_count = instruction.input_count;
-  context.overwrite = instruction.overwrite;
-  context.first_row = first_row;
-  context.rows = rows;
-  context.batch_rows = instruction.row_block ? rows_ : rows;
-  context.random = derive(bindings_.random, static_cast<std::uint64_t>(instruction.node));
-  for (int i = 0; i < instruction.input_count; ++i) {
-    const auto n = static_cast<std::size_t>(i);
-    context.inputs[n] = view(instruction.inputs[n]);
-    context.input_gradients[n] = view(instruction.input_gradients[n]);
-  }
-  context.output = view(instruction.output);
-  context.saved = view(instruction.saved);
-  context.mirror = view(instruction.mirror);
-  context.output_gradient = view(instruction.output_gradient);
-  if (instruction.partial != kNoBuffer) {
-    context.partial = static_cast<double*>(view(instruction.partial).data);
-  }
-  context.tiles = &tiles_;
 }
 
 }  // namespace chainrule::internal

@@ -42,11 +42,8 @@ class Run {
 
   void run_instruction(const Instruction& instruction, Index first_row, Index rows, Index block,
                        int worker);
-  Index own_rows(const Instruction& instruction) const noexcept;
   void call_op(const Instruction& instruction, Index first_row, Index rows, Index block,
                int worker);
-  void call_op_on_tangents(const Instruction& instruction, Index first_row, Index rows, Index block,
-                           int worker);
   void finish(const Instruction& instruction);
   void add_parts(const Instruction& instruction, const TensorView& gradient, bool accumulate,
                  Index first_row) const;
@@ -64,10 +61,6 @@ class Run {
 
   TensorView window(BufferId buffer, Index first_row, Index rows, Index block,
                     int worker) const noexcept;
-  void fill_context(const Instruction& instruction, Index first_row, Index rows, Index block,
-                    int worker, OpContext& context) const noexcept;
-  void fill_tangents(const Instruction& instruction, Index block, int worker, OpContext& context,
-                     TangentOperands& tangents) const noexcept;
 
   const Buffer& buffer(BufferId id) const noexcept {
     return plan_.buffers[static_cast<std::size_t>(id)];
@@ -80,7 +73,6 @@ class Run {
   Index rows_;
   Index block_rows_;
   Index blocks_;
-  TileRunner tiles_;
 };
 
 }  // namespace chainrule::internal

@@ -21,11 +21,9 @@ void Run::run_instruction(const Instruction& instruction, Index first_row, Index
     case InstructionKind::kForward:
     case InstructionKind::kBackward:
     case InstructionKind::kCommit:
-      call_op(instruction, first_row, rows, block, worker);
-      break;
     case InstructionKind::kJvp:
     case InstructionKind::kBackwardJvp:
-      call_op_on_tangents(instruction, first_row, rows, block, worker);
+      call_op(instruction, first_row, rows, block, worker);
       break;
     case InstructionKind::kAddTangent:
       add_tangent(instruction, first_row, rows, worker);
@@ -65,18 +63,11 @@ void Run::run_instruction(const Instruction& instruction, Index first_row, Index
   }
 }
 
-// Rows of work that runs once: those of the batch, or of inputs without a batch dimension.
-Index Run::own_rows(const Instruction& instruction) const noexcept {
-  const Index rows = plan_.nodes[static_cast<std::size_t>(instruction.node)].rows;
-  return rows == kBatch ? rows_ : rows;
-}
-
 void Run::call_op(const Instruction& instruction, Index first_row, Index rows, Index block,
                   int worker) {
-  OpContext context;
-  if (!instruction.row_block) rows = own_rows(instruction);
-  fill_context(instruction, first_row, rows, block, worker, context);
-  instruction.function(context);
+  BoundCall& call = workspace_.call(instruction, worker);
+  if (instruction.row_block) call.move_to(first_row, rows, block);
+  instruction.function(call.context());
 }
 
 void Run::finish(const Instruction& instruction) {
@@ -85,9 +76,7 @@ void Run::finish(const Instruction& instruction) {
   add_in_tree(reinterpret_cast<double*>(address.base),
               address.part_bytes / static_cast<Index>(sizeof(double)), parts,
               buffer(instruction.partial).columns);
-  OpContext context;
-  fill_context(instruction, 0, own_rows(instruction), 0, 0, context);
-  instruction.function(context);
+  call_op(instruction, 0, rows_, 0, 0);
 }
 
 void Run::gather(const Instruction& instruction, Index first_row, Index rows, int worker) {
@@ -109,6 +98,15 @@ void Run::copy_rows(const Instruction& instruction, Index first_row, Index rows,
     copy_row(static_cast<const std::byte*>(from.data) + i * from.ld * element,
              static_cast<std::byte*>(to.data) + i * to.ld * element, to.columns * element);
   }
+}
+
+void Run::add_tangent(const Instruction& instruction, Index first_row, Index rows, int worker) {
+  by_dtype(plan_.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const auto sum = window(instruction.output, first_row, rows, 0, worker).as<T>();
+    const auto bound = window(instruction.inputs[0], first_row, rows, 0, worker).as<T>();
+    plan_.kernels.get<T>().add(sum, bound, sum);
+  });
 }
 
 void Run::check_loss(const Instruction& instruction) {

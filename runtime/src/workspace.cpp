@@ -63,6 +63,7 @@ WorkspaceData::WorkspaceData(const Plan& plan, Index max_rows, int threads)
     if (buffers[i].region == Region::kPartial) widest = std::max(widest, buffers[i].columns);
   }
   reduction_total.resize(static_cast<std::size_t>(widest));
+  for (int worker = 0; worker < workers_; ++worker) calls_.emplace_back(data());
 }
 
 Address WorkspaceData::address(const Buffer& buffer, int worker) const noexcept {
@@ -91,7 +92,43 @@ Address WorkspaceData::address(const Buffer& buffer, int worker) const noexcept 
   return result;
 }
 
-void WorkspaceData::bind(const Bindings::Data& bindings) {
+Index WorkspaceData::check(const Bindings::Data& bindings) {
+  if (bindings.version != checked_version_) {
+    checked_rows_ = bindings.check_complete();
+    if (checked_rows_ > max_rows_) {
+      throw ArgumentError(fmt::format("run: got {} rows, but the workspace was made for up to {}",
+                                      checked_rows_, max_rows_));
+    }
+    checked_version_ = bindings.version;
+  }
+  return checked_rows_;
+}
+
+void WorkspaceData::bind(const Bindings::Data& bindings, Index batch_rows, int workers) noexcept {
+  rows = batch_rows;
+  const std::byte* const slab =
+      bindings.parameters != nullptr ? bindings.parameters->slab() : nullptr;
+  if (bindings.address_version != bound_version_ || rows != bound_rows_ || slab != bound_slab_) {
+    bind_addresses(bindings);
+    bound_version_ = bindings.address_version;
+    bound_rows_ = rows;
+    bound_slab_ = slab;
+    bound_workers_ = 0;
+  }
+  if (bindings.random != drawn_) {
+    for (int worker = 0; worker < bound_workers_; ++worker) {
+      calls_[static_cast<std::size_t>(worker)].draw(data(), bindings.random);
+    }
+    drawn_ = bindings.random;
+  }
+  for (; bound_workers_ < workers; ++bound_workers_) {
+    BoundCalls& calls = calls_[static_cast<std::size_t>(bound_workers_)];
+    calls.bind(data(), addresses(bound_workers_), rows, tiles);
+    calls.draw(data(), drawn_);
+  }
+}
+
+void WorkspaceData::bind_addresses(const Bindings::Data& bindings) noexcept {
   const auto& buffers = data().buffers;
   for (const BufferId id : bound_) {
     const Buffer& buffer = buffers[static_cast<std::size_t>(id)];

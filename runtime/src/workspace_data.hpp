@@ -8,6 +8,7 @@
 #include "chainrule/core/tensor.hpp"
 #include "chainrule/runtime/executor.hpp"
 #include "chainrule/runtime/plan.hpp"
+#include "bound_calls.hpp"
 #include "plan_data.hpp"
 
 namespace chainrule::internal {
@@ -36,19 +37,27 @@ class WorkspaceData {
   std::byte* tile_scratch(int worker) const noexcept {
     return tile_scratch_ + static_cast<Index>(worker) * data().tile_scratch_bytes;
   }
-  /// Points all workers' tables at what is bound for this run.
-  void bind(const Bindings::Data& bindings);
+  BoundCall& call(const Instruction& instruction, int worker) noexcept {
+    return calls_[static_cast<std::size_t>(worker)][instruction];
+  }
+  /// Points the calls of workers 0 to workers - 1 at what is bound for this run of `rows` rows,
+  /// unless they do already.
+  void bind(const Bindings::Data& bindings, Index rows, int workers) noexcept;
+  /// Rows of the batch; throws when something is missing or does not fit. Looks once a change.
+  Index check(const Bindings::Data& bindings);
 
   /// A kept value after a run.
   ConstTensorView kept(BufferId buffer) const;
 
   Index rows = 0;                    ///< of the current or last run
+  TileRunner tiles;                  ///< of the current run; what whole-batch ops are given
   std::uint64_t mirror_version = 0;  ///< Parameters::version() the mirrors were made from
   /// One per phase worker: sums of a reduction on their way to finish().
   std::vector<double> reduction_total;
 
  private:
   Address address(const Buffer& buffer, int worker) const noexcept;
+  void bind_addresses(const Bindings::Data& bindings) noexcept;
 
   Plan plan_;
   Index max_rows_;
@@ -63,6 +72,16 @@ class WorkspaceData {
   std::byte* tile_scratch_ = nullptr;
   std::vector<Address> addresses_;
   std::vector<BufferId> bound_;  ///< buffers whose address changes with the bindings
+  std::vector<BoundCalls> calls_;  ///< by worker
+
+  // What check() and bind() have seen; versions start at 1.
+  std::uint64_t checked_version_ = 0;
+  Index checked_rows_ = 0;
+  std::uint64_t bound_version_ = 0;
+  Index bound_rows_ = -1;
+  const std::byte* bound_slab_ = nullptr;
+  RandomKey drawn_;
+  int bound_workers_ = 0;
 };
 
 /// Sizes of a workspace's parts in bytes.
@@ -99,6 +118,11 @@ struct Bindings::Data {
   bool row_order_bound = false;
   Index largest_row = -1;  ///< of row_order
   RandomKey random;
+  std::uint64_t version = 0;          ///< of all but the random key; no two bindings share one
+  std::uint64_t address_version = 0;  ///< of what contexts point at
+
+  void changed() noexcept;
+  void moved() noexcept;
 
   /// Rows of the batch; throws ArgumentError or ShapeError when something is missing or the batched
   /// inputs disagree.

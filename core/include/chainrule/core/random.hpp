@@ -18,6 +18,8 @@ namespace chainrule {
 struct RandomKey {
   std::uint64_t seed = 0;
   std::uint64_t stream = 0;
+
+  bool operator==(const RandomKey&) const = default;
 };
 
 /// 64 random bits at `index`: words 0 and 1 (index even) or 2 and 3 (index odd) of the block with

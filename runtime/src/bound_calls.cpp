@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bound_calls.hpp"
+
+#include <utility>
+
+#include "draft.hpp"
+#include "workspace_data.hpp"
+
+namespace chainrule::internal {
+namespace {
+
+template <class Visit>
+void for_each_call(const PlanData& plan, Visit&& visit) {
+  const auto visit_calls = [&](const std::vector<Instruction>& instructions) {
+    for (const Instruction& instruction : instructions) {
+      if (instruction.call >= 0) visit(instruction);
+    }
+  };
+  for (const Phase& phase : plan.phases) {
+    visit_calls(phase.instructions);
+    for (const TileGroup& group : phase.groups) visit_calls(group.contributions);
+  }
+}
+
+bool moves(const Instruction& instruction, const Buffer& buffer) noexcept {
+  return instruction.row_block && (buffer.batched || buffer.region == Region::kPartial);
+}
+
+}  // namespace
+
+/// Fills in one call.
+class CallBinder {
+ public:
+  CallBinder(const PlanData& plan, const Instruction& instruction, const Address* addresses,
+             Index batch_rows, std::vector<Move>& moves)
+      : plan_(plan),
+        instruction_(instruction),
+        addresses_(addresses),
+        batch_rows_(batch_rows),
+        moves_(moves) {}
+
+  void bind(BoundCall& call, const TileRunner& tiles) {
+    const std::size_t first_move = moves_.size();
+    bind_values(call.context_, tiles);
+    if (instruction_.partial != kNoBuffer) {
+      const Address& partial = addresses_[instruction_.partial];
+      call.partial_ = partial.base;
+      call.partial_bytes_ = instruction_.row_block ? partial.part_bytes : 0;
+      call.context_.partial = reinterpret_cast<double*>(partial.base);
+    }
+    if (call.tangents_ != nullptr) {
+      bind_tangents(call.context_, *call.tangents_);
+    } else {
+      for (std::size_t i = 0; i < kMaxInputs; ++i) {
+        place(call.context_.input_gradients[i], instruction_.input_gradients[i]);
+      }
+    }
+    call.moves_ = std::span<const Move>(moves_).subspan(first_move);
+  }
+
+ private:
+  const Buffer& buffer(BufferId id) const { return plan_.buffers[static_cast<std::size_t>(id)]; }
+
+  // Rows of work that runs once: those of the batch, or of inputs without a batch dimension.
+  Index own_rows() const {
+    const Index rows = plan_.nodes[static_cast<std::size_t>(instruction_.node)].rows;
+    return rows == kBatch ? batch_rows_ : rows;
+  }
+
+  template <class View>
+  void place(View& view, BufferId id) {
+    view = {};
+    if (id == kNoBuffer) return;
+    const Buffer& b = buffer(id);
+    const Address& address = addresses_[id];
+    view.data = address.base;
+    view.dtype = b.dtype;
+    view.rows = b.batched ? batch_rows_ : b.rows;
+    view.columns = b.columns;
+    view.ld = address.ld;
+    if (!moves(instruction_, b)) return;
+    moves_.push_back({.data = const_cast<const void**>(&view.data),
+                      .rows = b.batched ? &view.rows : nullptr,
+                      .base = address.base,
+                      .row_bytes = address.row_bytes,
+                      .part_bytes = address.part_bytes});
+  }
+
+  void bind_values(OpContext& context, const TileRunner& tiles) {
+    place(context.output_gradient, instruction_.output_gradient);
+    const bool tile = instruction_.weight_function != nullptr;
+    context.kernels = &plan_.kernels;
+    context.attributes = &plan_.nodes[static_cast<std::size_t>(instruction_.node)].attributes;
+    context.dtype = plan_.dtype;
+    context.mode = plan_.mode;
+    context.input_count = instruction_.input_count;
+    context.overwrite = instruction_.overwrite;
+    context.first_row = instruction_.row_block ? -1 : 0;  // move_to() moves
+    context.rows = tile ? context.output_gradient.rows : own_rows();
+    context.batch_rows = instruction_.row_block ? batch_rows_ : context.rows;
+    context.tiles = &tiles;
+    for (std::size_t i = 0; i < kMaxInputs; ++i) {
+      place(context.inputs[i], instruction_.inputs[i]);
+    }
+    place(context.output, instruction_.output);
+    place(context.saved, instruction_.saved);
+    place(context.mirror, instruction_.mirror);
+  }
+
+  // Where an instruction's gradients go are their tangents.
+  void bind_tangents(OpContext& context, TangentOperands& tangents) {
+    const TangentBuffers& buffers = *instruction_.tangents;
+    for (std::size_t i = 0; i < kMaxInputs; ++i) {
+      place(tangents.inputs[i], buffers.inputs[i]);
+      place(tangents.input_gradients[i], instruction_.input_gradients[i]);
+    }
+    place(tangents.output, buffers.output);
+    place(tangents.mirror, buffers.mirror);
+    place(tangents.output_gradient, buffers.output_gradient);
+    context.tangents = &tangents;
+  }
+
+  const PlanData& plan_;
+  const Instruction& instruction_;
+  const Address* addresses_;
+  Index batch_rows_;
+  std::vector<Move>& moves_;
+};
+
+BoundCalls::BoundCalls(const PlanData& plan) : calls_(static_cast<std::size_t>(plan.calls)) {
+  std::size_t moving = 0;
+  for_each_call(plan, [&](const Instruction& instruction) {
+    for_each_operand(instruction, [&](BufferId id, bool) {
+      moving += moves(instruction, plan.buffers[static_cast<std::size_t>(id)]) ? 1 : 0;
+    });
+    if (instruction.tangents != nullptr) {
+      calls_[static_cast<std::size_t>(instruction.call)].tangents_ =
+          std::make_unique<TangentOperands>();
+    }
+  });
+  moves_.reserve(moving);
+}
+
+void BoundCalls::bind(const PlanData& plan, const Address* addresses, Index batch_rows,
+                      const TileRunner& tiles) noexcept {
+  moves_.clear();
+  for_each_call(plan, [&](const Instruction& instruction) {
+    CallBinder(plan, instruction, addresses, batch_rows, moves_).bind((*this)[instruction], tiles);
+  });
+}
+
+void BoundCalls::draw(const PlanData& plan, RandomKey key) noexcept {
+  for_each_call(plan, [&](const Instruction& instruction) {
+    (*this)[instruction].context_.random =
+        derive(key, static_cast<std::uint64_t>(instruction.node));
+  });
+}
+
+}  // namespace chainrule::internal
