@@ -6,11 +6,14 @@
 
 #include "chainrule/check/failure_text.hpp"
 #include "chainrule/core/version.hpp"
+#include "common.hpp"
 #include "gradcheck_report.hpp"
 #include "html_page.hpp"
 
 namespace chainrule::tools {
 namespace {
+
+constexpr int kOpenFailures = 3;  // the tables below should not be far
 
 constexpr const char* kExplanation =
     "<h2>Gradients</h2>\n<p class=\"soft\">What backward computes (analytic) against extrapolated "
@@ -130,12 +133,13 @@ std::string every_check(GradcheckGroup group) {
 std::string failures(const GradcheckRun& run) {
   if (run.failed() == 0) return "";
   std::string text = "<h2>What is wrong</h2>\n";
+  int shown = 0;
   for (const GradcheckRecord& record : run.records) {
     if (record.report.ok()) continue;
-    text +=
-        fmt::format("<details open=\"\"><summary>{}, {}, {}</summary>\n<pre>{}</pre></details>\n",
-                    escape_markup(record.name), escape_markup(record.shape),
-                    to_string(record.report.dtype), escape_markup(failure_text(record.report)));
+    text += fmt::format("<details{}><summary>{}, {}, {}</summary>\n<pre>{}</pre></details>\n",
+                        ++shown <= kOpenFailures ? " open=\"\"" : "", escape_markup(record.name),
+                        escape_markup(record.shape), to_string(record.report.dtype),
+                        escape_markup(failure_text(record.report)));
   }
   return text;
 }

@@ -31,7 +31,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; m
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
-th { text-align: left; font-weight: 600; font-size: .85rem; color: var(--soft); position: sticky;
+th { text-align: left; white-space: nowrap; font-weight: 600; font-size: .85rem; color: var(--soft); position: sticky;
   top: 0; background: var(--page); box-shadow: inset 0 -1px var(--line); z-index: 1;
   vertical-align: bottom; }
 th, td { padding: .22rem .7rem .22rem 0; }
@@ -43,14 +43,16 @@ td.text { white-space: normal; }
 .share { width: 6rem; }
 .bar { display: block; height: .5rem; background: var(--track); border-radius: 3px;
   overflow: hidden; }
-.bar span { display: block; height: 100%; background: var(--bar); min-width: 1px; }
+.bar span { display: block; height: 100%; background: var(--bar); min-width: 2px; }
 .bar .over { background: var(--bad); }
 details { margin: .15rem 0; }
 details > summary { cursor: pointer; padding: .12rem 0; }
 details > .table { margin: .2rem 0 1rem 1.1rem; }
-@media (max-width: 70rem) { .table { overflow-x: auto; } th { position: static; } }
 pre { background: var(--band); border-left: 3px solid var(--bad); padding: .6rem .9rem;
-  overflow-x: auto; font: 13px/1.45 ui-monospace, monospace; margin: .4rem 0 1.2rem; }
+  overflow-x: auto; font: 13px/1.45 ui-monospace, monospace; margin: .4rem 0 1.2rem;
+  white-space: pre-wrap; }
+@media (max-width: 70rem) { .table { overflow-x: auto; } th { position: static; }
+  pre { white-space: pre; } }
 .filter { position: absolute; opacity: 0; }
 .filter + label { display: inline-block; padding: .15rem .8rem; margin: .8rem .35rem .2rem 0;
   border: 1px solid var(--line); border-radius: 1rem; cursor: pointer; color: var(--soft); }
@@ -101,9 +103,10 @@ std::string html_filters(const std::vector<HtmlFilter>& filters) {
 }
 
 std::string html_bar(double part, bool over, std::string_view title) {
-  return fmt::format(
-      "<span class=\"bar\" title=\"{}\"><span{} style=\"width:{:.0f}%\"></span></span>",
-      escape_markup(title), over ? " class=\"over\"" : "", 100 * part);
+  const std::string filled = fmt::format("<span{} style=\"width:{:.0f}%\"></span>",
+                                         over ? " class=\"over\"" : "", 100 * part);
+  return fmt::format("<span class=\"bar\" title=\"{}\">{}</span>", escape_markup(title),
+                     part > 0 ? filled : "");
 }
 
 }  // namespace chainrule::tools
