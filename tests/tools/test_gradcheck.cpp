@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
+#include <thread>
 
 #include "chainrule/check/case_table.hpp"
 #include "chainrule/ops/all_ops.hpp"
@@ -198,6 +200,24 @@ TEST(Gradcheck, ReportsGoStraightToDescriptors) {
   const Outcome nowhere = with({"--json", "/dev/null", "--html", "/dev/null"});
   EXPECT_EQ(nowhere.code, 0) << nowhere.err;
   EXPECT_THAT(nowhere.out, HasSubstr("checks of 1 op agree"));
+}
+
+TEST(Gradcheck, PipesGetAWholeReport) {
+  Directory directory;
+  const std::string pipe = directory / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::string text;
+  std::thread reader([&] { text = read_text(pipe); });
+  run_ok({"gradcheck", "--op", "scale", "--summary", "--json", pipe});
+  reader.join();
+  EXPECT_EQ(nlohmann::json::parse(text).at("failed"), 0);
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+}
+
+TEST(Gradcheck, AFullDeviceIsAnError) {
+  const Outcome outcome = run({"gradcheck", "--op", "scale", "--summary", "--html", "/dev/full"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("cannot write '/dev/full': No space left on device"));
 }
 
 TEST(Gradcheck, TwoReportsInOneFileAreMisuse) {
