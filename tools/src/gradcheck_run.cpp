@@ -130,9 +130,9 @@ std::string verdict_text(GradcheckGroup group) {
   if (failed == 0) return agreement_text(compared(group));
   const std::string what(verdict <= Verdict::kKink ? "failed" : to_string(verdict));
   if (group.size() > 1) return fmt::format("{} of {} {}", failed, group.size(), what);
-  const GradientReport& report = group.front().report;
-  return verdict > Verdict::kKink && report.values.size() == 1 ? verdict_text(report.values.front())
-                                                               : what;
+  const std::vector<ValueCheck>& values = group.front().report.values;
+  const bool is_its = values.size() == 1 && values.front().verdict > Verdict::kKink;
+  return is_its ? verdict_text(values.front()) : what;
 }
 
 }  // namespace chainrule::tools

@@ -64,12 +64,14 @@ std::string GradcheckTable::lines(GradcheckGroup group) const {
   std::string text;
   for (const GradcheckRecord& record : group) {
     const GradientReport& report = record.report;
+    bool shown = report.ok();
     for (const ValueCheck& value : report.values) {
+      shown = shown || value.verdict > Verdict::kKink;
       text += line(record.name, report.dtype, &value, compared(value),
                    value.comparisons() > 0 ? &value.worst : nullptr, verdict_text(value));
     }
     // What is wrong with the check as a whole stands on no gradient's line.
-    if (report.values.empty() || (!report.ok() && report.verdict() <= Verdict::kKink)) {
+    if (!shown) {
       text += line(record.name, report.dtype, nullptr, {}, nullptr, "failed");
     }
   }
