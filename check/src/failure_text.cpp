@@ -6,16 +6,25 @@
 namespace chainrule {
 namespace {
 
+std::string place_in_table(const ElementCheck& e) {
+  if (e.row < 0) return "random direction";
+  const std::string element = fmt::format("({}, {})", e.row, e.column);
+  return e.output < 0 ? element : fmt::format("{} of output {}", element, e.output);
+}
+
+std::string verdict_in_table(const ElementCheck& e) {
+  const std::string verdict(to_string(e.verdict));
+  return e.reason == Reason::kNone ? verdict : fmt::format("{}: {}", verdict, to_string(e.reason));
+}
+
 std::string table_of(const ValueCheck& check) {
   std::string text =
-      fmt::format("  {:<16}  {:>19}  {:>19}  {:>10}  {:>10}  {:>9}\n", "element of " + check.name,
+      fmt::format("  {:<20}  {:>19}  {:>19}  {:>10}  {:>10}  {:>9}\n", "element of " + check.name,
                   "backward", "differences", "error", "tolerated", "step");
   for (const ElementCheck& e : check.failures) {
-    const std::string place =
-        e.row < 0 ? std::string("random direction") : fmt::format("({}, {})", e.row, e.column);
-    text +=
-        fmt::format("  {:<16}  {:>19.12g}  {:>19.12g}  {:>10.3g}  {:>10.3g}  {:>9.3g}  {}\n", place,
-                    e.analytic, e.numeric, e.error, e.tolerance, e.step, to_string(e.verdict));
+    text += fmt::format("  {:<20}  {:>19.12g}  {:>19.12g}  {:>10.3g}  {:>10.3g}  {:>9.3g}  {}\n",
+                        place_in_table(e), e.analytic, e.numeric, e.error, e.tolerance, e.step,
+                        verdict_in_table(e));
   }
   if (!check.hint.empty()) text += "  hint: " + check.hint + "\n";
   return text;
