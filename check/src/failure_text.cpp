@@ -6,6 +6,18 @@
 namespace chainrule {
 namespace {
 
+// Which side forward mode takes where differences call a gradient wrong.
+std::string forward_mode_of(const ValueCheck& check) {
+  const ForwardCheck& forward = check.forward_mode;
+  if (check.verdict != Verdict::kDisagree || forward.comparisons() == 0) return {};
+  if (forward.disagree > 0) {
+    return fmt::format("  forward mode: {} of {} products disagree with backward too\n",
+                       forward.disagree, forward.comparisons());
+  }
+  return fmt::format("  forward mode: all {} products agree with backward\n",
+                     forward.comparisons());
+}
+
 std::string table_of(const ValueCheck& check) {
   std::string text =
       fmt::format("  {:<16}  {:>19}  {:>19}  {:>10}  {:>10}  {:>9}\n", "element of " + check.name,
@@ -17,6 +29,7 @@ std::string table_of(const ValueCheck& check) {
         fmt::format("  {:<16}  {:>19.12g}  {:>19.12g}  {:>10.3g}  {:>10.3g}  {:>9.3g}  {}\n", place,
                     e.analytic, e.numeric, e.error, e.tolerance, e.step, to_string(e.verdict));
   }
+  text += forward_mode_of(check);
   if (!check.hint.empty()) text += "  hint: " + check.hint + "\n";
   return text;
 }

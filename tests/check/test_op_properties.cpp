@@ -44,7 +44,7 @@ TEST(OpProperties, AllAreCheckedWhereTheyApply) {
   const CaseReport report = check(kTanhOp, kTall);
   EXPECT_TRUE(report.ok()) << report.gradients.to_text();
   EXPECT_THAT(report.properties, UnorderedElementsAre("accumulation", "determinism", "strides",
-                                                      "aliasing", "threads"));
+                                                      "aliasing", "threads", "second order"));
   EXPECT_THAT(check(kSoftmaxOp).properties,
               UnorderedElementsAre("accumulation", "determinism", "strides"));
 }
