@@ -84,9 +84,9 @@ ForwardCheck ForwardComparer::run(std::size_t variable, bool unresolved) {
 }
 
 ForwardComparer::Push ForwardComparer::push(std::size_t variable, std::vector<double> u,
-                                            double motion, DType dtype) {
+                                            DType dtype) {
   std::vector<double> ju = probe_->product(u, dtype);
-  return {variable, std::move(u), std::move(ju), motion};
+  return {variable, std::move(u), std::move(ju)};
 }
 
 void ForwardComparer::compare_products(std::size_t variable, ForwardCheck& check) {
@@ -96,7 +96,7 @@ void ForwardComparer::compare_products(std::size_t variable, ForwardCheck& check
     const RandomKey key = derive({.seed = settings_.seed, .stream = kPushStream}, pair);
     std::vector<double> u = random_signs(key, x.size());
     for (std::size_t k = 0; k < u.size(); ++k) u[k] *= std::max(std::abs(x[k]), mean);
-    const Push along = push(variable, rounded(std::move(u), settings_.dtype), 1, settings_.dtype);
+    const Push along = push(variable, rounded(std::move(u), settings_.dtype), settings_.dtype);
     const Pullback& pullback = pullbacks_[pair];
     const std::vector<double> g = flattened(pullback.gradients[variable].view());
     const Sides sides{
@@ -116,14 +116,12 @@ void ForwardComparer::compare_jacobian(std::size_t variable, ForwardCheck& check
   if (scalar ? static_cast<Index>(elements) > settings_.max_jacobian : gradients.each.empty()) {
     return;
   }
-  const double mean = mean_magnitude(x);
   std::vector<double> v(subject_.outputs().size());
   for (std::size_t k = 0; k < elements; ++k) {
     const Index row = static_cast<Index>(k) / x.columns, column = static_cast<Index>(k) % x.columns;
     std::vector<double> unit(elements);
     unit[k] = 1;
-    const double motion = 1 / std::max(std::abs(element(x, row, column)), mean);
-    const Push along = push(variable, std::move(unit), motion, DType::kFloat64);
+    const Push along = push(variable, std::move(unit), DType::kFloat64);
     for (std::size_t i = 0; i < v.size(); ++i) {
       const Tensor& gradient = scalar ? gradients.sum : gradients.each[i];
       const double backward = element(gradient.view(), row, column);
@@ -167,15 +165,17 @@ void ForwardComparer::judge(const Sides& sides, const Push& along, const std::ve
 // What both sides are added up from in between, and how far rounding what they are computed from
 // moves them.
 double ForwardComparer::hidden_terms(const Push& along, const std::vector<double>& v) {
-  double terms = probe_->terms(v, along.u, along.motion);
+  const auto& contract = settings_.tolerances.float32.contract;
+  double terms = probe_->terms(v, along.u, !contract);
+  // Of a gradient that is declared to be zero, nothing else tells the size of its terms.
+  if (settings_.expected[along.variable].zero) terms += length_of(v) * length_of(along.u);
+  const ConstTensorView x = subject_.point(along.variable);
+  const Value value = subject_.variables()[along.variable].value;
   const std::vector<Tensor> spreads = subject_.float32_spread(v);
   const ConstTensorView spread = spreads[along.variable].view();
-  const Value value = subject_.variables()[along.variable].value;
-  const auto& contract = settings_.tolerances.float32.contract;
   for (std::size_t k = 0; k < along.u.size(); ++k) {
     if (along.u[k] == 0) continue;
-    const Index row = static_cast<Index>(k) / spread.columns;
-    const Index column = static_cast<Index>(k) % spread.columns;
+    const Index row = static_cast<Index>(k) / x.columns, column = static_cast<Index>(k) % x.columns;
     double own = element(spread, row, column) / rounding_of(DType::kFloat32);
     if (contract) own += contract(value, row, column);
     terms += std::abs(along.u[k]) * own;

@@ -30,7 +30,6 @@ class ForwardComparer {
     std::size_t variable;
     std::vector<double> u;
     std::vector<double> ju;
-    double motion;  // relative to the variable's elements
   };
   // Both sides of one equation, and how large the numbers are that they are added up from.
   struct Sides {
@@ -41,7 +40,7 @@ class ForwardComparer {
 
   void compare_products(std::size_t variable, ForwardCheck& check);
   void compare_jacobian(std::size_t variable, ForwardCheck& check);
-  Push push(std::size_t variable, std::vector<double> u, double motion, DType dtype);
+  Push push(std::size_t variable, std::vector<double> u, DType dtype);
   void judge(const Sides& sides, const Push& along, const std::vector<double>& v, DType dtype,
              ForwardProduct product, ForwardCheck& check);
   double hidden_terms(const Push& along, const std::vector<double>& v);

@@ -107,26 +107,39 @@ ForwardProbe::Program& ForwardProbe::both() {
   options.dtype = DType::kFloat64;
   options.cotangents = {output_};
   options.gradients = between_;
-  options.outputs = options.output_tangents = between_;
+  options.output_tangents = between_;
   both_.emplace(*this, options, exact_);
   cotangent_ = Tensor(matrix_shape(output_, rows_), DType::kFloat64);
   both_->bindings.cotangent(output_, cotangent_);
   return *both_;
 }
 
-double ForwardProbe::terms(std::span<const double> v, std::span<const double> u, double motion) {
+double ForwardProbe::terms(std::span<const double> v, std::span<const double> u,
+                           bool slopes_of_one) {
   Program& with = both();
   const double scale = harmless_scale(DType::kFloat64);
   assign(multiplied(u, scale), with.tangent);
   assign(v, cotangent_);
   Executor().run(with.workspace, with.bindings);
-  const Workspace& in = with.workspace;
   double sum = 0;
-  for (const Value& node : between_) {
-    const double tangent = norm_of(in.tangent(node)) / scale;
-    sum += norm_of(in.gradient(node)) * (tangent + motion * norm_of(in.output(node)));
+  for (const Value& value : between_) {
+    double tangents = norm_of(with.workspace.tangent(value));
+    if (slopes_of_one && !value.node().op->traits.linear) tangents += input_tangents(value.node());
+    sum += norm_of(with.workspace.gradient(value)) * (tangents / scale);
   }
   return std::isfinite(sum) ? sum : 0;
+}
+
+double ForwardProbe::input_tangents(const Node& node) const {
+  double sum = 0;
+  for (const NodeId id : node.inputs) {
+    if (id == value_.id()) sum += norm_of(both_->tangent);
+    const auto is_input = [id](const Value& value) { return value.id() == id; };
+    if (std::any_of(between_.begin(), between_.end(), is_input)) {
+      sum += norm_of(both_->workspace.tangent(Value(value_.graph(), id)));
+    }
+  }
+  return sum;
 }
 
 }  // namespace chainrule::internal

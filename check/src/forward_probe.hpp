@@ -25,8 +25,10 @@ class ForwardProbe {
   /// J u, row-major, computed in `dtype`, which also rounds u.
   std::vector<double> product(std::span<const double> u, DType dtype);
   /// How large the numbers are that <v, J u> and <J^T v, u> are added up from: the sum over the
-  /// values between of |delta| (|tangent| + motion |value|), |.| the norm.
-  double terms(std::span<const double> v, std::span<const double> u, double motion);
+  /// values between of |delta| |tangent|, |.| the norm; and, where ops say no more of how their
+  /// derivatives are computed (`slopes_of_one`), of |delta| |tangents of the inputs| of those that
+  /// are not linear.
+  double terms(std::span<const double> v, std::span<const double> u, bool slopes_of_one);
 
  private:
   // A plan in one dtype, with all it is bound to.
@@ -40,6 +42,7 @@ class ForwardProbe {
   };
   Program& program(DType dtype);
   Program& both();
+  double input_tangents(const Node& node) const;
 
   const Graph& graph_;
   Value output_;

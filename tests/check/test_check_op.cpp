@@ -26,7 +26,17 @@ std::vector<Param> params() {
   return result;
 }
 
-class CheckOpTest : public ::testing::TestWithParam<Param> {};
+class CheckOpTest : public ::testing::TestWithParam<Param> {
+ protected:
+  static void expect_second_order(const CaseReport& report) {
+    const bool has_kinks = report.name.ends_with("(at the kink)");
+    const bool expected =
+        GetParam().dtype == DType::kFloat64 && GetParam().op->has_second_order() && !has_kinks;
+    EXPECT_EQ(!report.second_order.values.empty(), expected) << report.name;
+    EXPECT_EQ(report.second_order.comparisons() > 0, expected) << report.name;
+    EXPECT_EQ(report.second_order.ok(), expected) << report.second_order.to_text();
+  }
+};
 
 TEST_P(CheckOpTest, GradientsAgreeOnEveryArchitecture) {
   for (const KernelTable* kernels : available_kernels()) {
@@ -39,6 +49,10 @@ TEST_P(CheckOpTest, GradientsAgreeOnEveryArchitecture) {
       EXPECT_GT(report.gradients.comparisons(), 0) << report.name;
       EXPECT_EQ(report.gradients.architecture, kernels->architecture);
       EXPECT_EQ(report.gradients.dtype, GetParam().dtype);
+      for (const ValueCheck& value : report.gradients.values) {
+        EXPECT_GE(value.forward_mode.products, 4) << report.name;
+      }
+      expect_second_order(report);
     }
   }
 }

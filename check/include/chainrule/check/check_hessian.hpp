@@ -14,8 +14,8 @@ namespace chainrule {
 /// say so; a kink of the gradient is a `kink`.
 ///
 /// In float64. UnsupportedError, naming the op, when one in between has no second derivatives;
-/// ArgumentError for a loss that is no scalar, for `dtype` float32 and what check_gradients()
-/// throws it for.
+/// ShapeError for a loss that is no scalar; ArgumentError for `dtype` float32 and where
+/// check_gradients() throws it.
 CHAINRULE_API GradientReport check_hessian(const Graph& graph, Value loss, const Feed& feed,
                                            const GradientCheckOptions& options = {});
 

@@ -14,6 +14,7 @@ namespace chainrule {
 ///   dx = rstd (e - mean(e) - h mean(e h)) per row, dgamma = sum_i dy h, dbeta = sum_i dy.
 /// jvp: ty = rstd (tx - mean(tx) - h mean(h tx)) gamma + h tgamma + tbeta. Second order: not
 /// declared. Reads x and gamma; saves mean and rstd of every row, [batch, 2]. Aliasing: none.
+/// float32 backward: see backward_accuracy.hpp.
 CHAINRULE_API Value layer_norm(const Value& x, const Value& gamma, const Value& beta,
                                double epsilon = 1e-5, Where where = Where::current());
 

@@ -24,7 +24,8 @@ enum class Reduction : std::uint8_t {
 // f'(x(i, j)) / n, exactly 0 where dl(i) is 0. Targets and weights are data: no gradient reaches
 // them. Reads x and target; saves nothing. jvp: tl(i) = sum_j f'(x(i, j)) tx(i, j) / n. Second
 // order: tdx += (tdl f' + dl f'' tx) / n. Aliasing: none. Losses "from logits" never form log(0):
-// finite x of any size gives no NaN, and inf only beyond the range of e^x.
+// finite x of any size gives no NaN, and inf only beyond the range of e^x. float32 backward: see
+// backward_accuracy.hpp.
 
 struct LossOptions {
   Value weights{};
