@@ -53,6 +53,8 @@ double length_of(const std::vector<double>& a) {
   return sum;
 }
 
+double finite_or_zero(double x) { return std::isfinite(x) ? x : 0; }
+
 double separation(double a, double b) {
   const double error = a == b ? 0 : std::abs(a - b);
   return std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
@@ -77,7 +79,7 @@ ForwardCheck ForwardComparer::run(std::size_t variable, bool unresolved) {
   probe_ = subject_.forward_mode(variable);
   if (probe_ == nullptr) return check;
   may_overflow_ = unresolved;
-  largest_hidden_ = 0;
+  largest_hidden_ = largest_spread_ = 0;
   compare_products(variable, check);
   compare_jacobian(variable, check);
   return check;
@@ -147,12 +149,12 @@ void ForwardComparer::judge(const Sides& sides, const Push& along, const std::ve
   product.error = separation(sides.forward, sides.backward);
   const double roundings = kProductRoundings * rounding_of(dtype);
   product.tolerance = roundings * sides.terms + underflow_of(dtype, v.size() + along.u.size());
-  if (!std::isfinite(product.tolerance)) product.tolerance = 0;
+  product.tolerance = finite_or_zero(product.tolerance);
   if (product.error > product.tolerance) {
-    const bool enough = check.disagree >= kEnough;
-    const double hidden = enough ? largest_hidden_ : hidden_terms(along, v);
-    largest_hidden_ = std::max(largest_hidden_, hidden);
-    product.tolerance += roundings * hidden;
+    product.tolerance += roundings * hidden_terms(along, v, check.disagree < kEnough);
+  }
+  if (product.error > product.tolerance) {
+    product.tolerance += roundings * spread_terms(along, v, check.disagree < kEnough);
   }
   const bool disagrees = product.error > product.tolerance;
   const bool first = check.comparisons() == check.unresolved + 1;
@@ -162,25 +164,37 @@ void ForwardComparer::judge(const Sides& sides, const Push& along, const std::ve
   check.disagree += disagrees ? 1 : 0;
 }
 
-// What both sides are added up from in between, and how far rounding what they are computed from
-// moves them.
-double ForwardComparer::hidden_terms(const Push& along, const std::vector<double>& v) {
+// What both sides are added up from in between.
+double ForwardComparer::hidden_terms(const Push& along, const std::vector<double>& v, bool anew) {
+  if (!anew) return largest_hidden_;
   const auto& contract = settings_.tolerances.float32.contract;
   double terms = probe_->terms(v, along.u, !contract);
   // Of a gradient that is declared to be zero, nothing else tells the size of its terms.
   if (settings_.expected[along.variable].zero) terms += length_of(v) * length_of(along.u);
-  const ConstTensorView x = subject_.point(along.variable);
+  const Index columns = subject_.point(along.variable).columns;
   const Value value = subject_.variables()[along.variable].value;
-  const std::vector<Tensor> spreads = subject_.float32_spread(v);
-  const ConstTensorView spread = spreads[along.variable].view();
-  for (std::size_t k = 0; k < along.u.size(); ++k) {
+  for (std::size_t k = 0; contract && k < along.u.size(); ++k) {
+    const auto index = static_cast<Index>(k);
     if (along.u[k] == 0) continue;
-    const Index row = static_cast<Index>(k) / x.columns, column = static_cast<Index>(k) % x.columns;
-    double own = element(spread, row, column) / rounding_of(DType::kFloat32);
-    if (contract) own += contract(value, row, column);
-    terms += std::abs(along.u[k]) * own;
+    terms += std::abs(along.u[k]) * contract(value, index / columns, index % columns);
   }
-  return std::isfinite(terms) ? terms : 0;
+  terms = finite_or_zero(terms);
+  largest_hidden_ = std::max(largest_hidden_, terms);
+  return terms;
+}
+
+// How far both sides move when what they are computed from is rounded.
+double ForwardComparer::spread_terms(const Push& along, const std::vector<double>& v, bool anew) {
+  if (!anew) return largest_spread_;
+  const std::vector<Tensor> spreads = subject_.float32_spread(v);
+  const std::vector<double> spread = flattened(spreads[along.variable].view());
+  double terms = 0;
+  for (std::size_t k = 0; k < spread.size(); ++k) {
+    terms += std::abs(along.u[k]) * spread[k] / rounding_of(DType::kFloat32);
+  }
+  terms = finite_or_zero(terms);
+  largest_spread_ = std::max(largest_spread_, terms);
+  return terms;
 }
 
 }  // namespace chainrule::internal

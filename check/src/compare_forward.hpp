@@ -43,7 +43,9 @@ class ForwardComparer {
   Push push(std::size_t variable, std::vector<double> u, DType dtype);
   void judge(const Sides& sides, const Push& along, const std::vector<double>& v, DType dtype,
              ForwardProduct product, ForwardCheck& check);
-  double hidden_terms(const Push& along, const std::vector<double>& v);
+  // Computed, or the largest so far.
+  double hidden_terms(const Push& along, const std::vector<double>& v, bool anew);
+  double spread_terms(const Push& along, const std::vector<double>& v, bool anew);
 
   Subject& subject_;
   const std::vector<Gradients>& gradients_;
@@ -51,7 +53,8 @@ class ForwardComparer {
   std::vector<Pullback> pullbacks_;
   std::unique_ptr<ForwardProbe> probe_;  // of the variable at hand
   bool may_overflow_ = false;
-  double largest_hidden_ = 0;  // of it, so far
+  double largest_hidden_ = 0;
+  double largest_spread_ = 0;
 };
 
 }  // namespace chainrule::internal
