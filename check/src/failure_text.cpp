@@ -17,6 +17,18 @@ std::string verdict_in_table(const ElementCheck& e) {
   return e.reason == Reason::kNone ? verdict : fmt::format("{}: {}", verdict, to_string(e.reason));
 }
 
+// Which side forward mode takes where differences call a gradient wrong.
+std::string forward_mode_of(const ValueCheck& check) {
+  const ForwardCheck& forward = check.forward_mode;
+  if (check.verdict != Verdict::kDisagree || forward.comparisons() == 0) return {};
+  if (forward.disagree > 0) {
+    return fmt::format("  forward mode: {} of {} products disagree with backward too\n",
+                       forward.disagree, forward.comparisons());
+  }
+  return fmt::format("  forward mode: all {} products agree with backward\n",
+                     forward.comparisons());
+}
+
 std::string table_of(const ValueCheck& check) {
   std::string text =
       fmt::format("  {:<20}  {:>19}  {:>19}  {:>10}  {:>10}  {:>9}\n", "element of " + check.name,
@@ -26,6 +38,7 @@ std::string table_of(const ValueCheck& check) {
                         place_in_table(e), e.analytic, e.numeric, e.error, e.tolerance, e.step,
                         verdict_in_table(e));
   }
+  text += forward_mode_of(check);
   if (!check.hint.empty()) text += "  hint: " + check.hint + "\n";
   return text;
 }
