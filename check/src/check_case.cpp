@@ -35,11 +35,10 @@ internal::Float32Rule float32_rule(const OpCase& op_case, const CaseInstance& in
 
 }  // namespace
 
-CaseReport check_case(const OpCase& op_case, const CaseSize& size, DType dtype,
-                      const KernelTable* kernels, std::uint64_t seed) {
+CaseReport internal::check_first_order(const OpCase& op_case, const CaseSize& size, DType dtype,
+                                       const KernelTable& table, std::uint64_t seed) {
   const CaseInstance instance(op_case, size, dtype, seed);
   const Value output = instance.output();
-  const KernelTable& table = kernels == nullptr ? default_kernels() : *kernels;
   CaseReport report;
   report.op = op_case.op->name;
   report.name = op_case.name();
@@ -58,6 +57,16 @@ CaseReport check_case(const OpCase& op_case, const CaseSize& size, DType dtype,
   internal::check_accumulation(op_case, size, dtype, table, seed, report);
   internal::check_memory(instance, table, report);
   internal::check_threads(instance, table, report);
+  return report;
+}
+
+CaseReport check_case(const OpCase& op_case, const CaseSize& size, DType dtype,
+                      const KernelTable* kernels, std::uint64_t seed) {
+  const KernelTable& table = kernels == nullptr ? default_kernels() : *kernels;
+  CaseReport report = internal::check_first_order(op_case, size, dtype, table, seed);
+  if (dtype == DType::kFloat64) {
+    internal::check_second_order(op_case, size, table, seed, report);
+  }
   return report;
 }
 

@@ -19,6 +19,8 @@ bool contains(const std::vector<Value>& values, Value value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
 
+}  // namespace
+
 void check_waivers(const std::vector<Value>& values, const GradientCheckOptions& options) {
   for (const std::string& name : options.waive_unresolved) {
     const bool known = std::any_of(values.begin(), values.end(),
@@ -58,8 +60,6 @@ CompareSettings settings_of(const std::vector<Value>& values, const GradientChec
   return settings;
 }
 
-}  // namespace
-
 std::vector<Value> values_to_check(const Graph& graph, Value output,
                                    const GradientCheckOptions& options) {
   if (output.graph() != &graph) {
@@ -74,7 +74,12 @@ std::vector<Value> values_to_check(const Graph& graph, Value output,
           value ? describe(value.node()) : std::string("an empty value"), describe(output.node())));
     }
   }
-  return options.with_respect_to.empty() ? leaves : options.with_respect_to;
+  if (options.with_respect_to.empty()) return leaves;
+  std::vector<Value> once;
+  for (const Value& value : options.with_respect_to) {
+    if (!contains(once, value)) once.push_back(value);
+  }
+  return once;
 }
 
 Index longest_dimension(const Graph& graph, Value output, Index rows) {
@@ -116,7 +121,9 @@ GradientReport check_graph(const Graph& graph, Value output, const Feed& feed,
   const Index longest = longest_dimension(graph, output, rows_of_feed(feed));
   CompareSettings settings = settings_of(values, options, float32, longest);
   settings.batch_rows = rows_of_feed(feed);
+  settings.forward_mode = true;
   compare_gradients(probe, settings, report);
+  report.without_forward_mode = probe.without_forward_mode();
   return report;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "chainrule/check/check_gradients.hpp"
+#include "compare.hpp"
 #include "judge.hpp"
 
 namespace chainrule::internal {
@@ -9,6 +10,13 @@ namespace chainrule::internal {
 /// What to differentiate by; throws the ArgumentErrors of check_gradients().
 std::vector<Value> values_to_check(const Graph& graph, Value output,
                                    const GradientCheckOptions& options);
+
+/// Throws ArgumentError for a waiver that names none of the values.
+void check_waivers(const std::vector<Value>& values, const GradientCheckOptions& options);
+
+/// How gradients by these values are compared.
+CompareSettings settings_of(const std::vector<Value>& values, const GradientCheckOptions& options,
+                            const Float32Rule& float32, Index longest);
 
 /// The longest dimension of a value that `output` is computed from.
 Index longest_dimension(const Graph& graph, Value output, Index rows);

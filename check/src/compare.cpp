@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "chainrule/check/hints.hpp"
+#include "compare_forward.hpp"
+#include "subject_gradients.hpp"
 
 namespace chainrule::internal {
 namespace {
@@ -16,79 +18,6 @@ namespace {
 constexpr std::uint64_t kWeightStream = 1;
 constexpr std::uint64_t kSampleStream = 2;
 constexpr std::uint64_t kDirectionStream = 3;
-
-double mean_magnitude(ConstTensorView x) {
-  double sum = 0;
-  for (Index i = 0; i < x.rows; ++i) {
-    for (Index j = 0; j < x.columns; ++j) sum += std::abs(element(x, i, j));
-  }
-  const double mean = sum / static_cast<double>(std::max<Index>(1, x.rows * x.columns));
-  return mean > 0 ? mean : 1;
-}
-
-double largest_magnitude(ConstTensorView x) {
-  double largest = 0;
-  for (Index i = 0; i < x.rows; ++i) {
-    for (Index j = 0; j < x.columns; ++j) {
-      const double size = std::abs(element(x, i, j));
-      if (std::isfinite(size)) largest = std::max(largest, size);
-    }
-  }
-  return largest;
-}
-
-bool is_zero(ConstTensorView x) {
-  for (Index i = 0; i < x.rows; ++i) {
-    for (Index j = 0; j < x.columns; ++j) {
-      if (!(element(x, i, j) == 0)) return false;
-    }
-  }
-  return true;
-}
-
-// The gradients of one variable: of the weighted sum, and of each output where the whole Jacobian
-// is compared.
-struct Gradients {
-  Tensor sum;
-  Tensor sum32;  // of float32, else empty
-  std::vector<Tensor> each;
-
-  double largest_of_each() const {
-    double largest = 0;
-    for (const Tensor& gradient : each) {
-      largest = std::max(largest, largest_magnitude(gradient.view()));
-    }
-    return largest;
-  }
-};
-
-std::vector<Gradients> compute_gradients(Subject& subject, const std::vector<double>& weights,
-                                         const CompareSettings& settings) {
-  const std::size_t variables = subject.variables().size();
-  std::vector<Gradients> result(variables);
-  std::vector<Tensor> sums = subject.gradients(weights, DType::kFloat64);
-  std::vector<bool> wanted(variables);
-  for (std::size_t k = 0; k < variables; ++k) {
-    const auto entries = static_cast<Index>(weights.size()) * sums[k].rows() * sums[k].columns();
-    wanted[k] = weights.size() > 1 && entries <= settings.max_jacobian;
-    result[k].sum = std::move(sums[k]);
-  }
-  if (settings.dtype == DType::kFloat32) {
-    std::vector<Tensor> singles = subject.gradients(weights, DType::kFloat32);
-    for (std::size_t k = 0; k < variables; ++k) result[k].sum32 = std::move(singles[k]);
-  }
-  if (std::none_of(wanted.begin(), wanted.end(), [](bool any) { return any; })) return result;
-  std::vector<double> unit(weights.size());
-  for (double& one : unit) {
-    one = 1;
-    std::vector<Tensor> of_one = subject.gradients(unit, DType::kFloat64);
-    for (std::size_t k = 0; k < variables; ++k) {
-      if (wanted[k]) result[k].each.push_back(std::move(of_one[k]));
-    }
-    one = 0;
-  }
-  return result;
-}
 
 // What was compared of one variable.
 struct Comparisons {
@@ -354,8 +283,9 @@ std::string place_of(const ElementCheck& check) {
 }
 
 std::string failure_of(const ValueCheck& check, const CompareSettings::Expectation& expected,
-                       const std::string& given) {
-  const std::string what = fmt::format("gradient of {} {}", check.name, to_string(check.shape));
+                       const CompareSettings& settings) {
+  const std::string what =
+      fmt::format("{} of {} {}", settings.what, check.name, to_string(check.shape));
   const Index count = check.comparisons();
   if (count == 0) return what + ": nothing was compared";
   if (check.verdict >= Verdict::kUnresolved) {
@@ -366,14 +296,41 @@ std::string failure_of(const ValueCheck& check, const CompareSettings::Expectati
         "{}: {} of {} {}; worst {}{}: {} {:.12g}, expected {:.12g}, error {:.3g}, tolerance "
         "{:.3g}, step {:.3g}",
         what, check.verdict == Verdict::kDisagree ? check.disagree : check.unresolved, count,
-        to_string(check.verdict), place_of(worst), why, given, worst.analytic, worst.numeric,
-        worst.error, worst.tolerance, worst.step);
+        to_string(check.verdict), place_of(worst), why, settings.given, worst.analytic,
+        worst.numeric, worst.error, worst.tolerance, worst.step);
   }
   if (check.waived == count) return what + ": is unresolved everywhere, which no waiver covers";
   if (check.all_zero && !expected.zero) {
     return what + ": is zero everywhere, which was not declared";
   }
   return {};
+}
+
+std::string failure_of(const ValueCheck& check, const ForwardCheck& forward) {
+  const ForwardProduct& worst = forward.worst;
+  const std::string place = worst.row < 0 ? "with random u and v"
+                                          : fmt::format("of output {} at ({}, {})", worst.output,
+                                                        worst.row, worst.column);
+  const bool innocent = check.verdict <= Verdict::kKink;
+  return fmt::format(
+      "forward mode of {} {}: {} of {} disagree; worst {}: jvp gives {:.12g}, backward {:.12g}, "
+      "error {:.3g}, tolerance {:.3g}{}",
+      check.name, to_string(check.shape), forward.disagree, forward.comparisons(), place,
+      worst.forward, worst.backward, worst.error, worst.tolerance,
+      innocent ? "; differences agree with backward" : "");
+}
+
+void compare_forward_mode(Subject& subject, const CompareSettings& settings,
+                          const std::vector<Gradients>& gradients, GradientReport& report) {
+  ForwardComparer comparer(subject, gradients, settings);
+  for (std::size_t k = 0; k < gradients.size(); ++k) {
+    ValueCheck& check = report.values[k];
+    if (check.comparisons() == 0) continue;  // which is a failure
+    check.forward_mode = comparer.run(k, check.unresolved > 0);
+    // A gradient that differences call wrong need not be called wrong twice.
+    if (check.forward_mode.disagree == 0 || check.verdict == Verdict::kDisagree) continue;
+    report.failures.push_back(failure_of(check, check.forward_mode));
+  }
 }
 
 }  // namespace
@@ -403,9 +360,10 @@ void compare_gradients(Subject& subject, const CompareSettings& settings, Gradie
   const std::vector<Gradients> gradients = compute_gradients(subject, weights, settings);
   for (std::size_t k = 0; k < gradients.size(); ++k) {
     report.values.push_back(VariableCheck(subject, k, weights, settings).run(gradients[k]));
-    std::string failure = failure_of(report.values.back(), settings.expected[k], settings.given);
+    std::string failure = failure_of(report.values.back(), settings.expected[k], settings);
     if (!failure.empty()) report.failures.push_back(std::move(failure));
   }
+  if (settings.forward_mode) compare_forward_mode(subject, settings, gradients, report);
 }
 
 }  // namespace chainrule::internal

@@ -20,8 +20,10 @@ struct CompareSettings {
   Index directions = 6;
   std::uint64_t seed = 1;
   Index max_failures = 10;
+  bool forward_mode = false;             ///< compare with it as well
   Index batch_rows = 0;                  ///< of the batch; 0 where there is none
-  std::string given = "backward gives";  ///< how failures speak of the gradient
+  std::string what = "gradient";         ///< how failures speak of it ...
+  std::string given = "backward gives";  ///< ... and of who gave it
 
   /// Of each variable of the subject.
   struct Expectation {

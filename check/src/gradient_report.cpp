@@ -48,7 +48,10 @@ Index GradientReport::comparisons() const noexcept {
 Verdict GradientReport::verdict() const noexcept {
   if (comparisons() == 0) return Verdict::kUnresolved;
   Verdict verdict = Verdict::kAgree;
-  for (const ValueCheck& check : values) verdict = std::max(verdict, check.verdict);
+  for (const ValueCheck& check : values) {
+    verdict = std::max(verdict, check.verdict);
+    if (check.forward_mode.disagree > 0) verdict = Verdict::kDisagree;
+  }
   return verdict;
 }
 
@@ -73,8 +76,15 @@ std::string GradientReport::to_text() const {
                         to_string(check.shape), to_string(dtype), check.elements, check.directions);
     if (check.jacobian > 0) text += fmt::format("{} Jacobian entries, ", check.jacobian);
     if (check.waived > 0) text += fmt::format("{} unresolved waived, ", check.waived);
-    text += fmt::format("worst error {:.3g} of {:.3g}: {}\n", check.worst.error,
+    text += fmt::format("worst error {:.3g} of {:.3g}: {}", check.worst.error,
                         check.worst.tolerance, to_string(check.verdict));
+    const ForwardCheck& forward = check.forward_mode;
+    if (forward.comparisons() > 0) {
+      text += fmt::format("; forward mode: {} products, worst error {:.3g} of {:.3g}{}",
+                          forward.comparisons(), forward.worst.error, forward.worst.tolerance,
+                          forward.disagree > 0 ? ": disagree" : "");
+    }
+    text += "\n";
   }
   for (const std::string& failure : failures) text += failure + "\n";
   return text;

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "chainrule/check/check_hessian.hpp"
+#include "chainrule/ops/ops.hpp"
 #include "chainrule/runtime/executor.hpp"
 #include "gradient_probe.hpp"
 #include "op_call.hpp"
@@ -147,6 +149,21 @@ void check_accumulation(const OpCase& op_case, const CaseSize& size, DType dtype
          fmt::format("gradient of {}: the op applied twice does not give the sum of both gradients",
                      values[k].node().name));
   }
+}
+
+void check_second_order(const OpCase& op_case, const CaseSize& size, const KernelTable& kernels,
+                        std::uint64_t seed, CaseReport& report) {
+  CaseInstance instance(op_case, size, DType::kFloat64, seed);
+  if (!op_case.op->has_second_order() || !instance.kinks().empty()) return;
+  report.properties.emplace_back("second order");
+  const Value y = instance.output();
+  const Value loss = scale(reduce_sum(mul(y, y), Axis::kAll), 0.5);
+  GradientCheckOptions options;
+  options.kernels = &kernels;
+  options.seed = seed;
+  options.zero_gradients = instance.zero_gradients();
+  report.second_order = check_hessian(instance.graph(), loss, instance.feed(), options);
+  for (const std::string& failure : report.second_order.failures) fail(report, failure);
 }
 
 void check_threads(const CaseInstance& instance, const KernelTable& kernels, CaseReport& report) {

@@ -19,7 +19,16 @@ void check_memory(const CaseInstance& instance, const KernelTable& kernels, Case
 void check_accumulation(const OpCase& op_case, const CaseSize& size, DType dtype,
                         const KernelTable& kernels, std::uint64_t seed, CaseReport& report);
 
+/// "second order": the Hessian of sum y^2 / 2 by forward over reverse is the derivative of its
+/// gradient, by differences.
+void check_second_order(const OpCase& op_case, const CaseSize& size, const KernelTable& kernels,
+                        std::uint64_t seed, CaseReport& report);
+
 /// "threads": the same bits on one thread and on two, where the batch is several blocks of rows.
 void check_threads(const CaseInstance& instance, const KernelTable& kernels, CaseReport& report);
+
+/// check_case() but for second order, which a damaged backward needs not to be found.
+CaseReport check_first_order(const OpCase& op_case, const CaseSize& size, DType dtype,
+                             const KernelTable& kernels, std::uint64_t seed);
 
 }  // namespace chainrule::internal

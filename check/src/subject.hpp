@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "chainrule/core/graph.hpp"
 #include "chainrule/core/random.hpp"
 #include "chainrule/core/tensor.hpp"
+#include "forward_probe.hpp"
 
 namespace chainrule::internal {
 
@@ -48,6 +50,8 @@ class Subject {
   /// By how much float64 gradients move, element by element, when everything that the function
   /// reads is off by a few units of float32's rounding.
   virtual std::vector<Tensor> float32_spread(std::span<const double> v) = 0;
+  /// Forward mode by one variable, as long as the subject lives; null where there is none.
+  virtual std::unique_ptr<ForwardProbe> forward_mode(std::size_t) { return nullptr; }
 };
 
 /// Random signed numbers, 1/2 <= |v| < 1.

@@ -57,6 +57,7 @@ To convert(From value) {
 
 template <class From, class To>
 void copy_elements(MatrixView<const From> from, MatrixView<To> to) {
+  if (from.columns == 0) return;  // the data may be null then, which memmove does not take
   for (Index i = 0; i < from.rows; ++i) {
     const From* const source = from.row(i);
     To* const target = to.row(i);

@@ -68,22 +68,15 @@ struct Snake {
   }
 
   // The same derivative forward: how y moves when x and a do.
-  template <class T, class Context>
-  static void jvp(const Context& context) {
-    const auto x = context.template input<T>(0), a = context.template input<T>(1);
-    const auto y_moves = context.template out_tangent<T>();
-    const bool x_moves = context.tangents->inputs[0].data != nullptr;
-    const bool a_moves = context.tangents->inputs[1].data != nullptr;
+  template <class T>
+  static void jvp(const chainrule::OpContext& context) {
+    const auto x = context.input<T>(0), a = context.input<T>(1);
+    const auto x_moves = context.in_tangent<T>(0), a_moves = context.in_tangent<T>(1);
+    const auto y_moves = context.out_tangent<T>();
     for (chainrule::Index i = 0; i < x.rows; ++i) {
       for (chainrule::Index j = 0; j < x.columns; ++j) {
-        T sum = 0;
-        if (x_moves) {
-          sum += slope_by_x(x(i, j), a(0, j)) * context.template in_tangent<T>(0)(i, j);
-        }
-        if (a_moves) {
-          sum += slope_by_a(x(i, j), a(0, j)) * context.template in_tangent<T>(1)(0, j);
-        }
-        y_moves(i, j) = sum;
+        y_moves(i, j) = slope_by_x(x(i, j), a(0, j)) * x_moves(i, j) +
+                        slope_by_a(x(i, j), a(0, j)) * a_moves(0, j);
       }
     }
   }

@@ -38,11 +38,13 @@ Tensor scaled_pixels(const IdxView& images, std::string_view name) {
 
 }  // namespace
 
+Tensor idx_rows(std::span<const std::byte> bytes, std::string_view name) {
+  return scaled_pixels(parse_idx(bytes, name), name);
+}
+
 Dataset load_idx_pair(const std::filesystem::path& images, const std::filesystem::path& labels) {
   Dataset data;
-  const std::string image_bytes = read_file_or_gzip(images);
-  const IdxView view = parse_idx(as_bytes(image_bytes), images.string());
-  data.x = scaled_pixels(view, images.string());
+  data.x = idx_rows(as_bytes(read_file_or_gzip(images)), images.string());
   const Tensor classes = read_idx(labels);
   if (classes.dtype() != DType::kInt32 || classes.shape() != Shape{data.rows()}) {
     throw FormatError(fmt::format("{}: {} {}, expected integers of shape [{}] to label {}",

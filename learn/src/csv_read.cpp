@@ -27,6 +27,13 @@ bool is_header(const CsvRow& first, const CsvRow& second) {
   return false;
 }
 
+/// Names and nothing else.
+bool is_header(const CsvRow& only) {
+  return std::all_of(only.cells.begin(), only.cells.end(), [](std::string_view cell) {
+    return !internal::parse_number(cell) && !internal::is_missing_marker(cell);
+  });
+}
+
 /// Parses a text twice: once for numbers, and again for the columns that turned out to hold text.
 class TableBuilder {
  public:
@@ -53,7 +60,7 @@ class TableBuilder {
     CsvRow second;
     if (!reader.next(first)) throw FormatError(fmt::format("{}: the file is empty", source_));
     if (header == CsvOptions::Header::kAuto) {
-      table_.has_header = reader.next(second) && is_header(first, second);
+      table_.has_header = reader.next(second) ? is_header(first, second) : is_header(first);
     } else {
       table_.has_header = header == CsvOptions::Header::kPresent;
     }
@@ -83,7 +90,9 @@ class TableBuilder {
       ++table_.rows;
       for (std::size_t j = 0; j < row.cells.size(); ++j) read_number(row, j);
     });
-    if (table_.rows == 0) throw FormatError(fmt::format("{}: no data rows", source_));
+    if (table_.rows == 0) {
+      throw FormatError(fmt::format("{}: no data rows, only a header", source_));
+    }
   }
 
   void read_number(const CsvRow& row, std::size_t j) {

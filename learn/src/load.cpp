@@ -45,7 +45,7 @@ CsvTable parse_table(std::string_view contents, const std::string& name, const C
     case Format::kNpy:
       return table_of(read_npy(internal::as_bytes(contents), name), name);
     case Format::kIdx:
-      throw FormatError(fmt::format("{}: an IDX file, expected a table (CSV or .npy)", name));
+      return table_of(internal::idx_rows(internal::as_bytes(contents), name), name);
     case Format::kCsv:
       break;
   }

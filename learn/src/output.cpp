@@ -10,6 +10,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "file_io.hpp"
+
 namespace chainrule {
 namespace {
 
@@ -52,6 +54,12 @@ Destination destination_of(const fs::path& path) {
   const fs::file_status status = fs::status(result.path, error);
   result.direct = fs::exists(status) && !fs::is_regular_file(status);
   return result;
+}
+
+void write_file(std::string_view contents, const fs::path& path) {
+  internal::AtomicFile file(path);
+  file.write(contents);
+  file.commit();
 }
 
 }  // namespace chainrule

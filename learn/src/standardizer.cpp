@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -118,8 +117,10 @@ Standardizer Standardizer::from_json(std::string_view text) {
     throw FormatError(fmt::format("standardizer: {} means and {} scales", result.mean.size(),
                                   result.scale.size()));
   }
-  if (std::any_of(result.scale.begin(), result.scale.end(), [](double s) { return !(s > 0); })) {
-    throw FormatError("standardizer: a scale that is not positive");
+  for (std::size_t j = 0; j < result.scale.size(); ++j) {
+    if (result.scale[j] > 0) continue;
+    throw FormatError(fmt::format(
+        "standardizer: the scale of column {} is {}, expected a number > 0", j, result.scale[j]));
   }
   return result;
 }

@@ -106,6 +106,10 @@ void Planner::mark_needed_tangents() {
       throw UnsupportedError(fmt::format(
           "compile: {} has no gradient, and a tangent is needed through it", describe(n)));
     }
+    if (n.op->jvp[dtype_index(options_.dtype)] == nullptr) {
+      throw UnsupportedError(
+          fmt::format("compile: {} has no jvp, and a tangent is needed through it", describe(n)));
+    }
     for (std::size_t i = 0; i < n.inputs.size(); ++i) {
       NodeState& in = state(n.inputs[i]);
       in.tangent_needed |= differentiable(*n.op, i) && in.moves;

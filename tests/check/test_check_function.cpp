@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -37,6 +38,34 @@ TEST(CheckDerivative, TheExampleOfCeres) {
   EXPECT_FALSE(check_derivative(
                    f, [](double) { return 140.73774; }, 1)
                    .ok());
+}
+
+// To 1e-12 relative from default settings, and within its own error bar.
+void expect_twelve_digits(const std::function<double(double)>& f, double derivative, double x) {
+  const GradientReport report = check_derivative(
+      f, [=](double) { return derivative; }, x);
+  EXPECT_TRUE(report.ok()) << report.to_text();
+  EXPECT_NEAR(only(report).numeric, derivative, std::abs(derivative) * 1e-12);
+  EXPECT_EQ(check_derivative(
+                f, [=](double) { return derivative * (1 + 1e-8); }, x)
+                .verdict(),
+            Verdict::kDisagree);
+}
+
+TEST(CheckDerivative, TheSquareRootOfATrillionthIsRightToTwelveDigits) {
+  expect_twelve_digits([](double x) { return std::sqrt(x); }, 0.5 / std::sqrt(1e-12), 1e-12);
+}
+
+TEST(CheckDerivative, XToTheXAtOneIsRightToTwelveDigits) {
+  expect_twelve_digits([](double x) { return std::pow(x, x); }, 1, 1);
+}
+
+TEST(CheckDerivative, TheLogarithmOf1em300LiesWithinItsOwnErrorBar) {
+  const GradientReport report = check_derivative([](double x) { return std::log(x); },
+                                                 [](double x) { return 1 / x; }, 1e-300);
+  EXPECT_TRUE(report.ok()) << report.to_text();
+  EXPECT_LE(only(report).error, only(report).error_bar);
+  EXPECT_LE(only(report).error_bar, 1e-11 * 1e300);
 }
 
 TEST(CheckDerivative, AbsoluteValueAtZeroIsAKink) {

@@ -2,6 +2,9 @@
 // Every op x dtype x shape class x architecture of the case table.
 #include <gmock/gmock.h>
 
+#include <set>
+#include <string>
+
 #include "chainrule/check/check_case.hpp"
 #include "chainrule/core/error.hpp"
 #include "chainrule/kernels/dispatch.hpp"
@@ -26,20 +29,37 @@ std::vector<Param> params() {
   return result;
 }
 
-class CheckOpTest : public ::testing::TestWithParam<Param> {};
+class CheckOpTest : public ::testing::TestWithParam<Param> {
+ protected:
+  static void expect_second_order(const CaseReport& report) {
+    const bool has_kinks = report.name.ends_with("(at the kink)");
+    const bool expected =
+        GetParam().dtype == DType::kFloat64 && GetParam().op->has_second_order() && !has_kinks;
+    EXPECT_EQ(!report.second_order.values.empty(), expected) << report.name;
+    EXPECT_EQ(report.second_order.comparisons() > 0, expected) << report.name;
+    EXPECT_EQ(report.second_order.ok(), expected) << report.second_order.to_text();
+  }
+};
 
 TEST_P(CheckOpTest, GradientsAgreeOnEveryArchitecture) {
   for (const KernelTable* kernels : available_kernels()) {
     const std::vector<CaseReport> reports =
         check_op(GetParam().op->name, GetParam().dtype, kernels);
-    EXPECT_GE(reports.size(), case_sizes().size());
+    std::set<std::string> sizes;
     for (const CaseReport& report : reports) {
       EXPECT_TRUE(report.ok()) << report.name << ", " << report.size << '\n'
                                << report.gradients.to_text();
       EXPECT_GT(report.gradients.comparisons(), 0) << report.name;
       EXPECT_EQ(report.gradients.architecture, kernels->architecture);
       EXPECT_EQ(report.gradients.dtype, GetParam().dtype);
+      for (const ValueCheck& value : report.gradients.values) {
+        EXPECT_GE(value.forward_mode.products, 4) << report.name;
+      }
+      EXPECT_GE(report.properties.size(), 3U);
+      expect_second_order(report);
+      sizes.insert(report.size);
     }
+    EXPECT_EQ(sizes.size(), case_sizes().size());
   }
 }
 

@@ -68,8 +68,14 @@ class NotesS1 : public ::testing::Test {
   }
 
   Matrix got(Value node) { return from_tensor(gradient(graph, loss, node, feed).view()); }
+  // By backward; forward mode gives the same.
   Matrix full(Value output, Value input) {
-    return from_tensor(full_jacobian(graph, output, input, feed).view());
+    const auto by = [&](JacobianMode mode) {
+      return from_tensor(full_jacobian(graph, output, input, feed, mode).view());
+    };
+    const Matrix result = by(JacobianMode::kReverse);
+    EXPECT_LT(distance(by(JacobianMode::kForward), result), kTolerance);
+    return result;
   }
 
   Graph graph;
@@ -164,7 +170,7 @@ TEST_F(NotesS1, FullJacobianOfTheNetworkByItsInput) {
   const Matrix hidden = diagonal(slopes(2)) * weight(2) * diagonal(slopes(1)) * weight(1);
   EXPECT_LT(distance(full(a2, x), hidden), kTolerance);
   EXPECT_LT(distance(full(a3, x), diagonal(slopes(3)) * weight(3) * hidden), kTolerance);
-  const Tensor per_row = jacobian(graph, a2, x, feed);
+  const Tensor per_row = jacobian(graph, a2, x, feed, JacobianMode::kReverse);
   EXPECT_EQ(per_row.shape(), Shape({1, 5, 3}));
   EXPECT_LT(distance(from_tensor(per_row.view()), hidden), kTolerance);
 }

@@ -39,6 +39,8 @@ TEST(Csv, DetectsTheHeader) {
   EXPECT_FALSE(parse_csv("1,x\n3,y\n").has_header);
   EXPECT_TRUE(parse_csv("0,1,kind\n5,6,2\n").has_header) << "pandas numbers unnamed columns";
   EXPECT_FALSE(parse_csv("NA,1\n2,3\n").has_header) << "a missing value is not a name";
+  EXPECT_THAT(refusal_of_csv("p,q\n"), HasSubstr("no data rows, only a header"));
+  EXPECT_FALSE(parse_csv("p,1\n").has_header);
   EXPECT_FALSE(parse_csv("p,q\nx,y\n").has_header) << "no number below";
   EXPECT_TRUE(parse_csv("p,q\nx,y\n", {.header = CsvOptions::Header::kPresent}).has_header);
   const CsvTable table = parse_csv("1,2\n3,4\n", {.header = CsvOptions::Header::kPresent});

@@ -55,8 +55,9 @@ std::vector<std::string> lines_of(std::string_view text) {
 }
 
 Process::Process(const std::vector<std::string>& arguments,
-                 const std::vector<std::string>& environment) {
-  std::vector<std::string> words{CHAINRULE_COMMAND};
+                 const std::vector<std::string>& environment, const std::string& program,
+                 const std::string& working_directory) {
+  std::vector<std::string> words{program};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables = environment;
   for (char** variable = environ; *variable != nullptr; ++variable) {
@@ -70,10 +71,11 @@ Process::Process(const std::vector<std::string>& arguments,
   posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out.c_str(), kFlags, 0600);
   posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err.c_str(), kFlags, 0600);
-  const int error = ::posix_spawn(&id_, CHAINRULE_COMMAND, &files, nullptr,
-                                  pointers_to(words).data(), pointers_to(variables).data());
+  posix_spawn_file_actions_addchdir_np(&files, working_directory.c_str());
+  const int error = ::posix_spawn(&id_, program.c_str(), &files, nullptr, pointers_to(words).data(),
+                                  pointers_to(variables).data());
   posix_spawn_file_actions_destroy(&files);
-  if (error != 0) throw std::runtime_error("cannot start " CHAINRULE_COMMAND);
+  if (error != 0) throw std::runtime_error("cannot start " + program);
 }
 
 void Process::send(int signal) const { ::kill(id_, signal); }

@@ -35,12 +35,14 @@ struct Outcome {
   std::string err;
 };
 
-/// The chainrule command with arguments, running.
+/// The chainrule command (or another program) with arguments, running.
 class Process {
  public:
   /// `environment` entries, "NAME=value", are added to this process's.
   explicit Process(const std::vector<std::string>& arguments,
-                   const std::vector<std::string>& environment = {});
+                   const std::vector<std::string>& environment = {},
+                   const std::string& program = CHAINRULE_COMMAND,
+                   const std::string& working_directory = ".");
 
   std::string output_so_far() const { return read_text(directory_ / "out"); }
   void send(int signal) const;

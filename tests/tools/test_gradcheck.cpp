@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <set>
+#include <thread>
 
 #include "chainrule/check/case_table.hpp"
 #include "chainrule/ops/all_ops.hpp"
@@ -49,8 +53,9 @@ TEST(Gradcheck, ListsOpsAndCountsChecks) {
             (std::set<std::pair<std::string, std::string>>{
                 {"relu", "float32"}, {"relu", "float64"}, {"mul", "float32"}, {"mul", "float64"}}));
   ASSERT_EQ(lines.size(), 2 + seen.size() + 1);  // kernels and heading, a line each, the summary
-  EXPECT_THAT(lines[1],
-              MatchesRegex("op +dtype +worst in +elements +.*error bar +tolerated +verdict"));
+  EXPECT_THAT(
+      lines[1],
+      MatchesRegex("op +dtype +worst in +elements +Jacobian +.*error bar +tolerated +verdict"));
   EXPECT_THAT(lines[2], MatchesRegex("relu  float32 .*agree, [0-9]+ kinks"));
 }
 
@@ -136,12 +141,112 @@ TEST(Gradcheck, ListSaysWhatIsChecked) {
                             Not(HasSubstr("matmul"))));
 }
 
+TEST(Gradcheck, ListSaysWhatIsCheckedOfEachOp) {
+  const std::vector<std::string> lines =
+      lines_of(run_ok({"gradcheck", "--list", "--op", "relu", "--op", "matmul"}));
+  const std::string common = ", float32 and float64: gradients, accumulation, determinism, strides";
+  EXPECT_THAT(lines, ::testing::Contains(StartsWith("relu" + common + ", aliasing, threads")));
+  EXPECT_THAT(lines, ::testing::Contains(StartsWith("matmul" + common + ", threads")));
+}
+
+// What the checks say they looked at is what --list promises.
+TEST(Gradcheck, ReportsTheFurtherProperties) {
+  Directory directory;
+  const std::string report = directory / "report.json";
+  run_ok({"gradcheck", "--op", "relu", "--dtype", "float64", "--json", report});
+  std::set<std::string> seen;
+  const auto json = nlohmann::json::parse(read_text(report));
+  for (const auto& entry : json.at("reports")) {
+    for (const std::string property : entry.at("properties")) seen.insert(property);
+  }
+  const std::string list = run_ok({"gradcheck", "--list", "--op", "relu"});
+  for (const std::string& property : seen) EXPECT_THAT(list, HasSubstr(", " + property));
+  EXPECT_GE(seen.size(), 5U);
+}
+
+// Every function that builds a graph can be asked for by its own name.
+TEST(Gradcheck, KnowsOpsByTheNamesOfTheirBuilders) {
+  const std::regex builder(R"(CHAINRULE_API Value (\w+)\()");
+  Arguments arguments{"gradcheck", "--list"};
+  for (const auto& entry : std::filesystem::directory_iterator(CHAINRULE_OPS_INCLUDE_DIR)) {
+    for (const std::string& line : lines_of(read_text(entry.path().string()))) {
+      std::smatch name;
+      if (!std::regex_search(line, name, builder)) continue;
+      arguments.insert(arguments.end(), {"--op", name[1].str()});
+    }
+  }
+  EXPECT_GT(arguments.size(), 70U);
+  EXPECT_THAT(run_ok(arguments), HasSubstr("\ntotal_mean, "));
+  EXPECT_THAT(run_ok({"gradcheck", "--op", "reduce_mean", "--op", "batch_mean", "--summary"}),
+              HasSubstr(" checks of 3 ops agree"));
+}
+
+TEST(Gradcheck, ReportsGoStraightToDescriptors) {
+  const Arguments check{"gradcheck", "--op", "scale"};
+  const auto with = [&](const Arguments& more) {
+    Arguments all = check;
+    all.insert(all.end(), more.begin(), more.end());
+    return run(all);
+  };
+  for (const std::string path : {"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}) {
+    const Outcome outcome = with({"--json", path});
+    EXPECT_EQ(outcome.code, 0);
+    // The report is all that is on standard output; the table is on the other one.
+    EXPECT_EQ(nlohmann::json::parse(outcome.out).at("failed"), 0);
+    EXPECT_THAT(outcome.err, HasSubstr("checks of 1 op agree"));
+  }
+  EXPECT_EQ(parse_markup(with({"--html", "/dev/stdout"}).out).name, "html");
+  EXPECT_EQ(parse_markup(with({"--junit", "/dev/stdout"}).out).name, "testsuites");
+  const Outcome nowhere = with({"--json", "/dev/null", "--html", "/dev/null"});
+  EXPECT_EQ(nowhere.code, 0) << nowhere.err;
+  EXPECT_THAT(nowhere.out, HasSubstr("checks of 1 op agree"));
+}
+
+TEST(Gradcheck, PipesGetAWholeReport) {
+  Directory directory;
+  const std::string pipe = directory / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::string text;
+  std::thread reader([&] { text = read_text(pipe); });
+  run_ok({"gradcheck", "--op", "scale", "--summary", "--json", pipe});
+  reader.join();
+  EXPECT_EQ(nlohmann::json::parse(text).at("failed"), 0);
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+}
+
+TEST(Gradcheck, AFullDeviceIsAnError) {
+  const Outcome outcome = run({"gradcheck", "--op", "scale", "--summary", "--html", "/dev/full"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("cannot write '/dev/full': No space left on device"));
+}
+
+TEST(Gradcheck, TwoReportsInOneFileAreMisuse) {
+  Directory directory;
+  const std::string path = directory / "r", link = directory / "link";
+  std::filesystem::create_symlink(path, link);
+  for (const std::string& other : {path, directory / "./r", link}) {
+    const Outcome outcome = run({"gradcheck", "--op", "scale", "--json", path, "--html", other});
+    EXPECT_EQ(outcome.code, 2);
+    EXPECT_THAT(outcome.err, HasSubstr("--html " + other + ": that is also the file of --json"));
+    EXPECT_FALSE(std::filesystem::exists(path));
+  }
+  const Outcome both = run({"gradcheck", "--json", "/dev/stdout", "--html", "/dev/fd/1"});
+  EXPECT_EQ(both.code, 2);
+  const Outcome model = run({"gradcheck", "--model", path, "--json", path});
+  EXPECT_EQ(model.code, 2);
+}
+
 TEST(Gradcheck, MisuseSaysWhatThereIs) {
   const std::vector<std::pair<Arguments, std::string>> cases{
       {{"--op", "matmull"}, "there are: matmul, add_bias, "},
       {{"--dtype", "half"}, "float32"},
       {{"--arch", "sparc"}, "baseline"},
-      {{"--seed", "-1"}, "--seed"},
+      {{"--op", "softmix"}, "(did you mean softmax?)"},
+      {{"--op", "reduce_max"}, "what graphs call reduce_sum, reduce_mean and reduce_loss"},
+      {{"--seed", "-1"}, "--seed: -1, expected a whole number from 0 to 18446744073709551615"},
+      {{"--seed", "1e3"}, "1e3, expected a whole number"},
+      {{"--model", "m", "--data", "d", "--header", "maybe"}, "expected yes, no or auto"},
+      {{"--waive", "0.bias"}, "--model"},
       {{"--samples", "4"}, "--model"},
       {{"--data", "digits"}, "--model"},
       {{"--model", "m", "--op", "relu"}, "--op"},

@@ -43,6 +43,7 @@ class GradcheckModel : public ::testing::Test {
   std::string file(const std::string& name, std::string_view text) {
     return write_text(directory_ / name, text);
   }
+  std::string flower_data() { return file("flowers.csv", kFlowers); }
   // Names of tensors in the order of the report.
   std::vector<std::string> tensors(Arguments arguments) {
     arguments.insert(arguments.begin(), "gradcheck");
@@ -178,6 +179,14 @@ TEST_F(GradcheckModel, AGradientThatIsZeroEverywhereFails) {
   EXPECT_EQ(parse_markup(read_text(html)).all("pre").size(), 4U);
 }
 
+TEST_F(GradcheckModel, WaiversNameTensors) {
+  const std::string path = flowers();
+  EXPECT_EQ(tensors({"--model", path, "--waive", "0.bias", "--waive", "x"}).size(), 5U);
+  const Outcome unknown = run({"gradcheck", "--model", path, "--waive", "bias"});
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("no tensor is called 'bias'; there are: 0.weight, 0.bias"));
+}
+
 TEST_F(GradcheckModel, DamagedModelsAreClearErrors) {
   const std::string model = flowers(), bytes = read_text(model);
   expect_error({"--model", directory_ / "none"}, "none");
@@ -185,6 +194,19 @@ TEST_F(GradcheckModel, DamagedModelsAreClearErrors) {
   expect_error({"--model", file("empty", "")}, "empty");
   expect_error({"--model", file("short", bytes.substr(0, bytes.size() / 2))}, "short");
   expect_error({"--model", file("text", "a,b\n1,2\n3,4\n")}, "text");
+  expect_error({"--model", file("long", bytes + "more")}, "long: ");
+  std::string huge = bytes;
+  huge.replace(0, 8, "\xff\xff\xff\xff\xff\xff\xff\x7f");
+  expect_error({"--model", file("huge", huge)}, "huge: a header of ");
+  const auto changed = [&](const std::string& from, const std::string& to) {
+    std::string copy = bytes;
+    EXPECT_EQ(from.size(), to.size());
+    return file("changed", copy.replace(copy.find(from), from.size(), to));
+  };
+  expect_error({"--model", changed("\"F32\"", "\"F99\"")}, "changed: ");
+  expect_error({"--model", changed("format_version", "format_revised")}, "format_version");
+  expect_error({"--model", changed("2.weight", "3.weight")}, "2.weight");
+  expect_error({"--model", changed("tanh", "tank")}, "tank");
 }
 
 TEST_F(GradcheckModel, DataThatDoesNotFitIsAClearError) {
@@ -198,7 +220,12 @@ TEST_F(GradcheckModel, DataThatDoesNotFitIsAClearError) {
   expect_error({"--model", model, "--data", file("hole.csv", "length,width,kind\n1,,a\n")},
                "line 2");
   expect_error({"--model", model, "--data", file("header.csv", "length,width,kind\n")},
-               "header.csv");
+               "header.csv: no data rows, only a header");
+  expect_error({"--model", model, "--data", file("big.csv", "length,width,kind\n1,1e400,a\n")},
+               "line 2");
+  expect_error({"--model", model, "--data", flower_data(), "--target", "colour"}, "'colour'");
+  expect_error({"--model", model, "--data", flower_data(), "--weights", "kind"}, "kind");
+  expect_error({"--model", model, "--data", flower_data(), "--offset", "none"}, "'none'");
 }
 
 TEST_F(GradcheckModel, BatchNormNeedsTwoRows) {

@@ -12,6 +12,7 @@
 #include "gradcheck_report.hpp"
 #include "markup.hpp"
 #include "process.hpp"
+#include "wrong_ops.hpp"
 
 namespace chainrule::testing {
 namespace {
@@ -24,25 +25,6 @@ using ::testing::StartsWith;
 using tools::GradcheckRecord;
 using tools::GradcheckRun;
 using tools::GradcheckTable;
-
-template <class T>
-void doubled_backward(const OpContext& context) {
-  kTanhOp.backward[dtype_index(kDTypeOf<T>)](context);
-  const MatrixView<T> g = context.in_gradient<T>(0);
-  for (Index i = 0; i < g.rows; ++i) {
-    for (Index j = 0; j < g.columns; ++j) g(i, j) *= 2;
-  }
-}
-
-const OpDef& doubled_tanh() {
-  static const OpDef def = [] {
-    OpDef result = kTanhOp;
-    result.name = "twice_tanh";
-    result.backward = {&doubled_backward<float>, &doubled_backward<double>};
-    return result;
-  }();
-  return def;
-}
 
 GradcheckRecord record(const OpDef& op, const CaseSize& size) {
   const OpCase op_case{.op = &op, .variant = "a <b> & \"c\"", .build = [&op](CaseBuilder& b) {
@@ -203,6 +185,28 @@ TEST(GradcheckReports, HtmlStandsAloneWithFailuresOpen) {
   EXPECT_EQ(right.all("title")[0]->text, "chainrule gradcheck: all agree");
   for (const Element* details : right.all("details"))
     EXPECT_EQ(details->attributes.count("open"), 0U);
+}
+
+TEST(GradcheckReports, WaivedElementsNameTheWaiver) {
+  GradcheckRun run;
+  run.of_model = true;
+  ValueCheck value;
+  value.name = "0.bias";
+  value.shape = Shape{3};
+  value.elements = 3;
+  value.agree = 2;
+  value.unresolved = value.waived = 1;
+  GradcheckRecord& record = run.records.emplace_back();
+  record.subject = record.name = "0.bias";
+  record.report.values.push_back(value);
+  EXPECT_EQ(tools::verdict_text(value), "agree, 1 waived by 0.bias");
+  EXPECT_EQ(tools::verdict_text(tools::GradcheckGroup(run.records)), "agree, 1 waived by 0.bias");
+  const auto json = nlohmann::json::parse(gradcheck_json(run));
+  EXPECT_EQ(json.at("reports").at(0).at("waived"), 1);
+  EXPECT_EQ(json.at("reports").at(0).at("gradients").at(0).at("waiver"), "0.bias");
+  const Element page = parse_markup(gradcheck_html(run));
+  EXPECT_EQ(page.all("tbody")[0]->all("tr")[0]->at("class"), "row waived");
+  EXPECT_EQ(page.all("input").size(), 2U);  // all, or with waivers
 }
 
 TEST(GradcheckReports, MarkupHoldsOnlyWhatXmlMay) {

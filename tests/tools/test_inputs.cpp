@@ -27,6 +27,16 @@ void expect_error(const Arguments& arguments, const std::string& fragment) {
   EXPECT_EQ(lines_of(outcome.err).size(), 1U) << outcome.err;
 }
 
+// An IDX file of unsigned bytes.
+std::string idx(const std::vector<int>& dimensions, std::string_view bytes) {
+  std::string text("\0\0\x08", 3);
+  text += static_cast<char>(dimensions.size());
+  for (const int dimension : dimensions) {
+    text += std::string(3, '\0') + static_cast<char>(dimension);
+  }
+  return text + std::string(bytes);
+}
+
 class Inputs : public ::testing::Test {
  protected:
   std::string file(const std::string& name, std::string_view text) {
@@ -47,7 +57,7 @@ TEST_F(Inputs, BrokenDataIsAClearError) {
   expect_error(train(directory_ / "none.csv", "2-2"), "none.csv");
   expect_error(train(directory_ / "", "2-2"), "directory");
   expect_error(broken("empty.csv", ""), "empty.csv");
-  expect_error(broken("header.csv", "a,b,c\n"), "header.csv");
+  expect_error(broken("header.csv", "a,b,c\n"), "header.csv: no data rows, only a header");
   expect_error(broken("ragged.csv", "a,b,c\n1,2,x\n1,2\n"), "line 3");
   expect_error(broken("quote.csv", "a,b,c\n1,\"2,x\n"), "quot");
   expect_error(broken("hole.csv", "a,b,c\n1,,x\n2,1,y\n"), "line 2");
@@ -57,11 +67,101 @@ TEST_F(Inputs, BrokenDataIsAClearError) {
   expect_error(broken("bad.gz", "\x1f\x8b\x08 no gzip"), "gzip");
   expect_error(broken("bytes.csv", "a,b,c\n1,2,\xff\xfe\n"), "UTF-8");
   expect_error(broken("bad.npy", "\x93NUMPY\x01"), "bad.npy");
+  expect_error(broken("empty.npy", ""), "empty.npy: the file is empty");
+  write_npy(Tensor({0, 3}, DType::kFloat64), directory_ / "no_rows.npy");
+  expect_error(train(directory_ / "no_rows.npy", "2-1"), "no_rows.npy: no rows");
   Tensor matrix({2, 3}, DType::kFloat64);
   for (Index i = 0; i < 6; ++i) matrix.as<double>()(i / 3, i % 3) = static_cast<double>(i % 3);
   matrix.as<double>()(1, 1) = NAN;
   write_npy(matrix, directory_ / "nan.npy");
   expect_error(train(directory_ / "nan.npy", "2-1"), "row 2, column 2");
+}
+
+// Rows of numbers, and a header of numbers: --header decides.
+TEST_F(Inputs, TheHeaderIsGuessedOrGiven) {
+  const std::string years = file("years.csv", "2020,2021,2022\n1,2,0.5\n3,1,1.5\n2,2,2.5\n");
+  const std::string model = directory_ / "model", p = directory_ / "p.csv";
+  const auto with = [](Arguments arguments, const Arguments& more) {
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  EXPECT_THAT(run_ok(train(years, "2-1")), HasSubstr("4 rows, 2 features"));
+  EXPECT_THAT(run_ok(with(train(years, "2-1"), {"--header", "yes", "--out", model})),
+              HasSubstr("3 rows, 2 features, target '2022'"));
+  EXPECT_THAT(run_ok({"evaluate", "--model", model, "--data", years, "--header", "yes"}),
+              HasSubstr(": 3 rows"));
+  EXPECT_THAT(run_ok({"predict", "--model", model, "--data", years, "--out", p, "--header", "yes"}),
+              HasSubstr("wrote 3 predictions"));
+  run_ok({"gradcheck", "--model", model, "--data", years, "--header", "yes"});
+  const std::string names = file("names.csv", "a,b,y\n1,2,0.5\n3,1,1.5\n");
+  expect_error(with(train(names, "2-1"), {"--header", "no"}), "'a' is not a finite number");
+  expect_error(with(train(file("one.csv", "1,2,3\n"), "2-1"), {"--header", "yes"}),
+               "one.csv: no data rows, only a header");
+}
+
+TEST_F(Inputs, ImagesWithoutLabelsArePredicted) {
+  // Three images of 2 x 2 pixels, and their labels 0, 1, 0.
+  constexpr std::string_view kPixels("\x00\xff\x80\x01\x40\x41\x42\x43\xff\xfe\xfd\xfc", 12);
+  const std::string images = file("some-images-idx3-ubyte", idx({3, 2, 2}, kPixels));
+  file("some-labels-idx1-ubyte", idx({3}, std::string_view("\0\1\0", 3)));
+  const std::string model = directory_ / "model";
+  Arguments arguments = train(images, "4-2");
+  arguments.insert(arguments.end(), {"--out", model});
+  run_ok(arguments);
+  const std::string alone = file("pictures", read_text(images));
+  EXPECT_THAT(run_ok({"predict", "--model", model, "--data", alone, "--out", directory_ / "p.csv"}),
+              HasSubstr("wrote 3 predictions"));
+  ASSERT_EQ(lines_of(read_text(directory_ / "p.csv")).size(), 4U);
+  EXPECT_THAT(lines_of(read_text(directory_ / "p.csv"))[0], StartsWith("class,probability_0"));
+  expect_error({"predict", "--model", model, "--data", file("wide", idx({1, 6}, "abcdef")), "--out",
+                directory_ / "p.csv"},
+               "wide: 6 columns, expected 4 features");
+  expect_error({"predict", "--model", model, "--data", file("cut", idx({3, 2, 2}, "abc")), "--out",
+                directory_ / "p.csv"},
+               "cut: ");
+}
+
+TEST_F(Inputs, OutputsDoNotOverwriteInputs) {
+  const std::string data = file("d.csv", "a,y\n1,0.5\n2,1.5\n");
+  Arguments arguments = train(data, "1-1");
+  arguments.insert(arguments.end(), {"--out", data});
+  const Outcome outcome = run(arguments);
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--out " + data + ": that is also the file of --data"));
+  EXPECT_EQ(run({"predict", "--model", data, "--data", "digits", "--out", data}).code, 2);
+}
+
+TEST_F(Inputs, DamagedStandardizersNameTheFile) {
+  Model model{Linear{2, 1}, Gaussian{}};
+  model.schema().standardizer = Standardizer{.mean = {0.5, 1}, .scale = {2, 3}};
+  const std::string path = directory_ / "model";
+  save(model, path);
+  const std::string bytes = read_text(path);
+  // Numbers of the same length, so that the rest of the file stays where it is.
+  const auto damaged = [&](const std::string& from, const std::string& to) {
+    std::string copy = bytes;
+    EXPECT_EQ(from.size(), to.size());
+    const std::size_t at = copy.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    return file("damaged", copy.replace(at, from.size(), to));
+  };
+  const std::string data = file("d.csv", "1,2,0.5\n3,1,1.5\n");
+  const auto expect_damage = [&](const std::string& from, const std::string& to,
+                                 const std::string& fragment) {
+    const std::string damage = damaged(from, to);
+    for (const std::string command : {"evaluate", "gradcheck"}) {
+      expect_error({command, "--model", damage, "--data", data}, damage + ": ");
+      expect_error({command, "--model", damage, "--data", data}, fragment);
+    }
+  };
+  expect_damage("[2.0,3.0]", "[2.0,0.0]", "the scale of column 1 is 0, expected a number > 0");
+  expect_damage("[2.0,3.0]", "[-2.,3.0]", "");
+  expect_damage("[2.0,3.0]", "[-2,3.00]", "the scale of column 0 is -2, expected a number > 0");
+  expect_damage("[2.0,3.0]", "[NaN,3.0]", "damaged");
+  expect_damage("[2.0,3.0]", "[null, 3]", "null");
+  expect_damage("[2.0,3.0]", "[1e999,3]", "damaged");
+  expect_damage("[2.0,3.0]", "[2.000  ]", "2 means and 1 scales");
+  expect_damage("[0.5,1.0]", "[0.50   ]", "1 means and 2 scales");
 }
 
 TEST_F(Inputs, ATargetOfOneClassIsAnError) {

@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
-#include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -24,6 +26,18 @@ constexpr int kMaxThreads = 1024;
 [[noreturn]] void fail_to_write(const fs::path& path, int error) {
   throw FormatError(
       fmt::format("cannot write '{}': {}", path.string(), std::generic_category().message(error)));
+}
+
+bool are_one_file(const fs::path& a, const fs::path& b) {
+  const Destination first = destination_of(a), second = destination_of(b);
+  if (first.descriptor >= 0 || second.descriptor >= 0) {
+    return first.descriptor == second.descriptor;
+  }
+  std::error_code error;
+  if (fs::is_character_file(first.path, error)) return false;
+  if (fs::equivalent(first.path, second.path, error)) return true;
+  return fs::weakly_canonical(fs::absolute(first.path), error) ==
+         fs::weakly_canonical(fs::absolute(second.path), error);
 }
 
 }  // namespace
@@ -42,6 +56,35 @@ GemmPath ComputeOptions::gemm() const {
 
 std::unique_ptr<ScopedThreadLimit> ComputeOptions::allow_threads() const {
   return threads_ > default_threads() ? std::make_unique<ScopedThreadLimit>(threads_) : nullptr;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+std::string seed_text(const std::string& text) {
+  std::uint64_t seed = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, seed);
+  if (error == std::errc{} && stop == end) return "";
+  // CLI11 would name the range of double.
+  return fmt::format("{}, expected a whole number from 0 to {}", text,
+                     std::numeric_limits<std::uint64_t>::max());
+}
+
+void expect_distinct(const std::vector<NamedFile>& outputs, const std::vector<NamedFile>& inputs) {
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i].path.empty()) continue;
+    std::vector<NamedFile> others = inputs;
+    others.insert(others.end(), outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(i));
+    for (const NamedFile& other : others) {
+      if (other.path.empty() || !are_one_file(outputs[i].path, other.path)) continue;
+      throw UsageError(fmt::format("{} {}: that is also the file of {}", outputs[i].option,
+                                   outputs[i].path, other.option));
+    }
+  }
 }
 
 void expect_writable(const fs::path& path) {
@@ -80,12 +123,6 @@ void expect_finite(const Tensor& x, std::string_view what) {
 
 std::string to_text(const nlohmann::ordered_json& json) {
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-}
-
-void write_text(const std::string& text, const fs::path& path) {
-  std::ofstream file(path, std::ios::binary);
-  if (!file) fail_to_write(path, errno);
-  if (!(file << text).flush()) fail_to_write(path, errno);
 }
 
 }  // namespace chainrule::tools

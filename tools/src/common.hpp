@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/core/tensor.hpp"
@@ -59,6 +60,19 @@ class ComputeOptions {
   std::string gemm_ = "auto";
 };
 
+/// "a, b, c".
+std::string joined(const std::vector<std::string>& names);
+/// A CLI11 check of a seed: what is wrong with it, "" for a good one.
+std::string seed_text(const std::string& text);
+
+/// A path and the option that gave it; an empty one counts for nothing.
+struct NamedFile {
+  std::string_view option;
+  std::string path;
+};
+/// UsageError when two outputs, or an output and an input, are one file (or one pipe, but not a
+/// device such as /dev/null).
+void expect_distinct(const std::vector<NamedFile>& outputs, const std::vector<NamedFile>& inputs);
 /// Throws, before work is spent on what goes there, when a file at `path` could not be written.
 void expect_writable(const std::filesystem::path& path);
 /// FormatError naming row and column of the first value of `x` that is not finite.
@@ -66,6 +80,5 @@ void expect_finite(const Tensor& x, std::string_view what);
 
 /// Indented, with invalid UTF-8 replaced and a line break at the end.
 std::string to_text(const nlohmann::ordered_json& json);
-void write_text(const std::string& text, const std::filesystem::path& path);
 
 }  // namespace chainrule::tools

@@ -6,6 +6,7 @@
 #include "chainrule/learn/csv.hpp"
 #include "chainrule/learn/dataset.hpp"
 #include "chainrule/learn/model.hpp"
+#include "common.hpp"
 
 namespace chainrule::tools {
 
@@ -30,11 +31,26 @@ struct DataColumns {
   std::string offset;
 };
 
+/// The option --header.
+class HeaderOption {
+ public:
+  CLI::Option* add_to(CLI::App& app);
+  /// UsageError for a word that is none of those in the help text.
+  CsvOptions csv() const;
+
+ private:
+  std::string text_ = "auto";
+};
+
 /// True for digits and fashion-mnist, which have test rows of their own.
 bool has_test_rows(const std::string& name);
 /// What `train` trains on and what `evaluate` and `predict` test with: see kDataHelp.
-Rows load_training_rows(const std::string& name, const DatasetOptions& options);
-Rows load_test_rows(const std::string& name, const DatasetOptions& options);
+Rows load_training_rows(const std::string& name, const DatasetOptions& options,
+                        const CsvOptions& csv = {});
+Rows load_test_rows(const std::string& name, const DatasetOptions& options,
+                    const CsvOptions& csv = {});
+/// `name` as an input of expect_distinct(): empty if it is no file.
+NamedFile data_file(const std::string& name);
 /// How to read `data` for a model: the columns that it was trained on, and its classes.
 DatasetOptions dataset_options(const Model& model, const std::string& data,
                                const DataColumns& columns);

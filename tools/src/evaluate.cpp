@@ -25,6 +25,7 @@ struct EvaluateOptions {
   std::string model;
   std::string data;
   DataColumns columns;
+  HeaderOption header;
   bool json = false;
   ComputeOptions compute;
 };
@@ -110,10 +111,11 @@ bool is_finite(const Evaluation& result) {
 
 int evaluate_command(const EvaluateOptions& options) {
   const PredictorOptions compute = options.compute.predictor();
+  const CsvOptions csv = options.header.csv();
   const Model model = load_model(options.model);
   const auto limit = options.compute.allow_threads();
   const Rows rows =
-      load_test_rows(options.data, dataset_options(model, options.data, options.columns));
+      load_test_rows(options.data, dataset_options(model, options.data, options.columns), csv);
   Predictor predictor(model, compute);
   const Evaluation result = predictor.evaluate(rows.data);
   if (!is_finite(result)) fail_at_row(predictor, rows);
@@ -136,6 +138,7 @@ Command add_evaluate(CLI::App& app) {
   sub->add_option("--offset", options->columns.offset,
                   "Name or index of a column to add to the logits (losses with log link; "
                   "default: as in training)");
+  options->header.add_to(*sub);
   sub->add_flag("--json", options->json, "The same as JSON");
   options->compute.add_to(*sub);
   sub->footer(std::string(kDataHelp) + R"(

@@ -6,68 +6,76 @@
 
 #include "chainrule/check/failure_text.hpp"
 #include "chainrule/core/version.hpp"
+#include "common.hpp"
 #include "gradcheck_report.hpp"
+#include "html_page.hpp"
 
 namespace chainrule::tools {
 namespace {
 
-constexpr const char* kStyle = R"(
-:root { color-scheme: light dark; --text: #1c2430; --soft: #5b6675; --page: #fff; --line: #d8dde4;
-  --band: #f4f6f9; --good: #1a7f43; --bad: #c0262d; --bar: #7aa7e0; }
-@media (prefers-color-scheme: dark) { :root { --text: #e3e8ef; --soft: #98a3b3; --page: #14181e;
-  --line: #313a46; --band: #1c222b; --good: #56c47f; --bad: #ff7b7b; --bar: #3f6ea8; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page);
-  margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-p, dl { margin: .4rem 0; } dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; }
-dt { color: var(--soft); } dd { margin: 0; } .soft { color: var(--soft); }
-.good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th { text-align: left; font-weight: 600; color: var(--soft); position: sticky; top: 0;
-  background: var(--page); }
-th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-.n { text-align: right; }
-.share { width: 7rem; } .share span { display: block; height: .55rem; background: var(--bar);
-  border-radius: 2px; min-width: 1px; } .share .over { background: var(--bad); }
-details > summary { cursor: pointer; } .scroll { overflow-x: auto; }
-pre { background: var(--band); border-left: 3px solid var(--bad); padding: .6rem .9rem;
-  overflow-x: auto; font: 13px/1.45 ui-monospace, monospace; margin: .4rem 0 1.2rem; }
-)";
+constexpr int kOpenFailures = 3;  // the tables below should not be far
+
+constexpr const char* kExplanation =
+    "<h2>Gradients</h2>\n<p class=\"soft\">What backward computes (analytic) against extrapolated "
+    "differences of forward in float64 (numeric). A line shows the worst of its comparisons: "
+    "elements, with random directions behind a plus, and entries of the whole Jacobian. The bar is "
+    "its share of the tolerated error, on a logarithmic scale from 1e-6.</p>\n";
 
 std::string heading(bool of_model) {
   return fmt::format(
       "<thead><tr><th>{}</th><th>dtype</th><th>{}</th><th class=\"n\">elements</th>"
-      "<th class=\"n\">|analytic - numeric|</th><th class=\"n\">error bar</th>"
-      "<th class=\"n\">tolerated</th><th>share of it</th><th>verdict</th></tr></thead>\n",
+      "<th class=\"n\">Jacobian</th><th class=\"n\">|analytic - numeric|</th>"
+      "<th class=\"n\">error bar</th><th class=\"n\">tolerated</th><th>share of it</th>"
+      "<th>verdict</th></tr></thead>\n",
       of_model ? "tensor" : "op, case", of_model ? "shape" : "gradient of");
 }
 
-// The error as a part of what is tolerated, on a scale of 1e-6 to 1.
+std::string table(bool of_model, const std::string& rows) {
+  return "<div class=\"table\"><table>\n" + heading(of_model) + "<tbody>\n" + rows +
+         "</tbody></table></div>\n";
+}
+
 std::string share_bar(const ElementCheck& element) {
   const double error = shown_error(element);
   const bool over = element.verdict >= Verdict::kUnresolved;
   const double share = element.tolerance > 0 ? error / element.tolerance : error > 0 ? HUGE_VAL : 0;
   const double part = over ? 1 : share > 0 ? std::clamp(1 + std::log10(share) / 6, 0.0, 1.0) : 0;
-  return fmt::format("<span{} style=\"width:{:.0f}%\" title=\"{:.3g}\"></span>",
-                     over ? " class=\"over\"" : "", 100 * part, share);
+  return html_bar(part, over, fmt::format("{:.3g}", share));
 }
 
-std::string row(const std::string& name, DType dtype, const std::string& shape,
-                const std::string& compared, const ElementCheck* worst, const std::string& verdict,
-                bool good) {
-  std::string text =
-      fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>",
-                  escape_markup(name), to_string(dtype), escape_markup(shape), compared);
-  if (worst == nullptr) {
+// What the filters go by.
+std::string classes(bool good, Index kinks, Index waived) {
+  return fmt::format("row{}{}{}", good ? "" : " bad", kinks > 0 ? " kink" : "",
+                     waived > 0 ? " waived" : "");
+}
+
+struct HtmlRow {
+  std::string name;
+  DType dtype;
+  std::string shape;
+  Compared compared;
+  const ElementCheck* worst;
+  std::string verdict;
+  bool good;
+};
+
+std::string as_markup(const HtmlRow& row) {
+  std::string text = fmt::format(
+      "<tr class=\"{}\"><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>"
+      "<td class=\"n\">{}</td>",
+      classes(row.good, row.compared.kinks, row.compared.waived), escape_markup(row.name),
+      to_string(row.dtype), escape_markup(row.shape), elements_text(row.compared),
+      row.compared.jacobian);
+  if (row.worst == nullptr) {
     text += "<td></td><td></td><td></td><td></td>";
   } else {
     text += fmt::format(
         "<td class=\"n\">{:.2g}</td><td class=\"n\">{:.2g}</td><td class=\"n\">{:.2g}</td>"
         "<td class=\"share\">{}</td>",
-        shown_error(*worst), worst->error_bar, worst->tolerance, share_bar(*worst));
+        shown_error(*row.worst), row.worst->error_bar, row.worst->tolerance, share_bar(*row.worst));
   }
-  return text + fmt::format("<td class=\"{}\">{}</td></tr>\n", good ? "good" : "bad",
-                            escape_markup(verdict));
+  return text + fmt::format("<td class=\"{}\">{}</td></tr>\n", row.good ? "good" : "bad",
+                            escape_markup(row.verdict));
 }
 
 std::string shape_of(const ValueCheck* value, bool of_model) {
@@ -82,89 +90,101 @@ bool all_ok(GradcheckGroup group) {
 
 std::string group_row(GradcheckGroup group, bool of_model) {
   const WorstElement worst = worst_of(group);
-  return row(group.front().subject, group.front().report.dtype, shape_of(worst.value, of_model),
-             compared_text(group), worst.element, verdict_text(group), all_ok(group));
+  return as_markup({group.front().subject, group.front().report.dtype,
+                    shape_of(worst.value, of_model), compared(group), worst.element,
+                    verdict_text(group), all_ok(group)});
 }
 
-std::string check_rows(GradcheckGroup group) {
+std::string check_rows(const GradcheckRecord& record) {
   std::string text;
-  for (const GradcheckRecord& record : group) {
-    for (const ValueCheck& value : record.report.values) {
-      const bool compared = value.comparisons() > 0;
-      const bool good = value.verdict <= Verdict::kKink && compared;
-      text += row(record.name, record.report.dtype, shape_of(&value, false), compared_text(value),
-                  compared ? &value.worst : nullptr, verdict_text(value), good);
-    }
+  bool shown = record.report.ok();
+  for (const ValueCheck& value : record.report.values) {
+    const bool good = value.verdict <= Verdict::kKink && value.comparisons() > 0;
+    shown = shown || !good;
+    text +=
+        as_markup({record.name, record.report.dtype, shape_of(&value, false), compared(value),
+                   value.comparisons() > 0 ? &value.worst : nullptr, verdict_text(value), good});
+  }
+  // What is wrong with the check as a whole stands on no gradient's line.
+  if (!shown) {
+    text +=
+        as_markup({record.name, record.report.dtype, "", {}, nullptr, "failed", /*good=*/false});
   }
   return text;
+}
+
+std::string every_check(GradcheckGroup group) {
+  std::string rows;
+  for (const bool ok : {false, true}) {
+    for (const GradcheckRecord& record : group) {
+      if (record.report.ok() == ok) rows += check_rows(record);
+    }
+  }
+  const Compared counts = compared(group);
+  const bool good = all_ok(group);
+  return fmt::format(
+      "<details class=\"{}\"{}><summary>{}, {}: <span class=\"{}\">{}</span></summary>\n{}"
+      "</details>\n",
+      classes(good, counts.kinks, counts.waived), good ? "" : " open=\"\"",
+      escape_markup(group.front().subject), to_string(group.front().report.dtype),
+      good ? "good" : "bad", escape_markup(verdict_text(group)), table(false, rows));
 }
 
 std::string failures(const GradcheckRun& run) {
   if (run.failed() == 0) return "";
   std::string text = "<h2>What is wrong</h2>\n";
+  int shown = 0;
   for (const GradcheckRecord& record : run.records) {
     if (record.report.ok()) continue;
-    text +=
-        fmt::format("<details open=\"\"><summary>{}, {}, {}</summary>\n<pre>{}</pre></details>\n",
-                    escape_markup(record.name), escape_markup(record.shape),
-                    to_string(record.report.dtype), escape_markup(failure_text(record.report)));
+    text += fmt::format("<details{}><summary>{}, {}, {}</summary>\n<pre>{}</pre></details>\n",
+                        ++shown <= kOpenFailures ? " open=\"\"" : "", escape_markup(record.name),
+                        escape_markup(record.shape), to_string(record.report.dtype),
+                        escape_markup(failure_text(record.report)));
   }
   return text;
 }
 
 std::string facts(const GradcheckRun& run) {
-  std::string text = "<dl>\n";
-  const auto add = [&](const std::string& name, const std::string& value) {
-    text += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escape_markup(name), escape_markup(value));
-  };
-  for (const auto& [name, value] : run.facts) add(name, value);
-  add("kernels", run.architecture);
-  add("seed", std::to_string(run.seed));
-  add("time", fmt::format("{:.1f} s", run.seconds));
-  add("version", CHAINRULE_VERSION_STRING);
-  return text + "</dl>\n";
+  auto facts = run.facts;
+  const std::vector<std::string> properties = properties_of(run.records);
+  if (!properties.empty()) facts.emplace_back("also checked", joined(properties));
+  facts.emplace_back("kernels", run.architecture);
+  facts.emplace_back("seed", std::to_string(run.seed));
+  facts.emplace_back("time", fmt::format("{:.1f} s", run.seconds));
+  facts.emplace_back("version", CHAINRULE_VERSION_STRING);
+  return html_facts(facts);
 }
 
-std::string summary(const GradcheckRun& run) {
-  const std::size_t failed = run.failed(), checks = run.records.size();
-  if (failed > 0)
-    return fmt::format("<p class=\"bad\">{} of {} checks failed.</p>\n", failed, checks);
-  return fmt::format("<p class=\"good\">All {} checks agree.</p>\n", checks);
+std::string filters(const GradcheckRun& run) {
+  const Compared counts = compared(GradcheckGroup(run.records));
+  std::vector<HtmlFilter> filters;
+  if (run.failed() > 0) filters.push_back({"bad", "failed"});
+  if (counts.kinks > 0) filters.push_back({"kink", "with kinks"});
+  if (counts.waived > 0) filters.push_back({"waived", "with waivers"});
+  return html_filters(filters);
 }
 
 }  // namespace
 
 std::string gradcheck_html(const GradcheckRun& run) {
-  std::string text = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-      "<meta name=\"viewport\" content=\"width=device-width\"/>\n<title>chainrule gradcheck: "
-      "{}</title>\n"
-      "<style>{}</style>\n</head>\n<body>\n<h1>chainrule gradcheck</h1>\n",
-      run.failed() == 0 ? "all agree" : fmt::format("{} failed", run.failed()), kStyle);
-  text += summary(run) + facts(run) + failures(run);
-  text += fmt::format(
-      "<h2>Gradients</h2>\n<p class=\"soft\">What backward computes (analytic) against "
-      "extrapolated "
-      "differences of forward in float64 (numeric). A line shows the worst of its comparisons. The "
-      "bar is its share of the tolerated error, on a logarithmic scale from 1e-6.</p>\n"
-      "<div class=\"scroll\"><table>\n{}",
-      heading(run.of_model));
-  const std::vector<GradcheckGroup> groups = groups_of(run);
-  text += "<tbody>\n";
-  for (const GradcheckGroup group : groups) text += group_row(group, run.of_model);
-  text += "</tbody></table></div>\n";
+  const std::size_t failed = run.failed(), checks = run.records.size();
+  std::vector<GradcheckGroup> groups = groups_of(run);
+  std::stable_partition(groups.begin(), groups.end(),
+                        [](GradcheckGroup group) { return !all_ok(group); });
+  std::string rows;
+  for (const GradcheckGroup group : groups) rows += group_row(group, run.of_model);
+  std::string body = "<h1>chainrule gradcheck</h1>\n";
+  body += html_verdict(failed == 0, failed == 0
+                                        ? fmt::format("All {} checks agree.", checks)
+                                        : fmt::format("{} of {} checks failed.", failed, checks));
+  body += facts(run) + failures(run) + kExplanation + filters(run) + table(run.of_model, rows);
   if (!run.of_model) {
-    text += "<h2>Every check</h2>\n";
-    for (const GradcheckGroup group : groups) {
-      text += fmt::format(
-          "<details{}><summary>{}, {}: {}</summary>\n<div class=\"scroll\"><table>\n{}"
-          "<tbody>\n{}</tbody></table></div></details>\n",
-          all_ok(group) ? "" : " open=\"\"", escape_markup(group.front().subject),
-          to_string(group.front().report.dtype), escape_markup(verdict_text(group)), heading(false),
-          check_rows(group));
-    }
+    body += "<h2>Every check</h2>\n";
+    for (const GradcheckGroup group : groups) body += every_check(group);
   }
-  return text + "</body>\n</html>\n";
+  return html_page(
+      "chainrule gradcheck: " + (failed == 0 ? "all agree" : fmt::format("{} failed", failed)),
+      body);
 }
 
 }  // namespace chainrule::tools

@@ -19,13 +19,15 @@ Json as_json(const ElementCheck& element) {
     json["row"] = element.row;
     json["column"] = element.column;
   }
+  if (element.output >= 0) json["output"] = element.output;
   json["analytic"] = element.analytic;
   json["numeric"] = element.numeric;
   json["error"] = element.error;
   json["error_bar"] = element.error_bar;
   json["tolerance"] = element.tolerance;
   json["step"] = element.step;
-  if (element.verdict == Verdict::kKink) {
+  if (element.reason != Reason::kNone) json["reason"] = to_string(element.reason);
+  if (element.verdict == Verdict::kKink || element.reason == Reason::kKink) {
     json["left_slope"] = element.left_slope;
     json["right_slope"] = element.right_slope;
   }
@@ -39,11 +41,15 @@ Json as_json(const ValueCheck& value) {
             {"elements", value.elements},
             {"directions", value.directions},
             {"jacobian", value.jacobian},
+            {"float32_only", value.float32_only},
+            {"comparisons", value.comparisons()},
             {"agree", value.agree},
             {"kinks", value.kinks},
             {"unresolved", value.unresolved},
             {"waived", value.waived},
-            {"disagree", value.disagree}};
+            {"disagree", value.disagree},
+            {"all_zero", value.all_zero}};
+  if (value.waived > 0) json["waiver"] = value.name;
   if (value.comparisons() > 0) json["worst"] = as_json(value.worst);
   if (!value.failures.empty()) {
     json["failing"] = Json::array();
@@ -60,18 +66,18 @@ Json as_json(const GradcheckRecord& record, bool of_model) {
     json["case"] = record.variant;
     json["size"] = record.size;
   }
-  Index elements = 0, directions = 0;
-  for (const ValueCheck& value : report.values) {
-    elements += value.elements;
-    directions += value.directions;
-  }
+  const Compared counts = compared(GradcheckGroup(&record, 1));
   json["shape"] = record.shape;
   json["dtype"] = to_string(report.dtype);
   json["arch"] = report.architecture;
   json["ok"] = report.ok();
   json["verdict"] = to_string(report.verdict());
-  json["elements"] = elements;
-  json["directions"] = directions;
+  json["elements"] = counts.elements;
+  json["directions"] = counts.directions;
+  json["jacobian"] = counts.jacobian;
+  json["kinks"] = counts.kinks;
+  json["waived"] = counts.waived;
+  if (!record.properties.empty()) json["properties"] = record.properties;
   const WorstElement worst = worst_of({&record, 1});
   json["worst_error"] = worst.element ? Json(shown_error(*worst.element)) : Json();
   json["error_bar"] = worst.element ? Json(worst.element->error_bar) : Json();

@@ -160,8 +160,8 @@ ModelChecker::ModelChecker(const ModelCheck& check, std::uint64_t seed) {
     batch = random_rows(model, check.samples, seed);
     facts_.emplace_back("data", fmt::format("{} random rows", check.samples));
   } else {
-    const Rows rows = load_test_rows(check.data, dataset_options(model, check.data, check.columns));
-    if (rows.data.rows() == 0) throw ArgumentError(fmt::format("{}: no rows", rows.name));
+    const Rows rows = load_test_rows(check.data, dataset_options(model, check.data, check.columns),
+                                     check.header.csv());
     batch = model.prepare(some_rows(rows.data, check.samples, seed));
     facts_.emplace_back(
         "data", fmt::format("{} of {} rows of {}", batch.x.rows(), rows.data.rows(), rows.name));
@@ -173,9 +173,21 @@ ModelChecker::ModelChecker(const ModelCheck& check, std::uint64_t seed) {
         check.model));
   }
   state_ = std::make_unique<State>(model, std::move(batch));
+  expect_tensors(check.waived);
+  waived_ = check.waived;
 }
 
 ModelChecker::~ModelChecker() = default;
+
+void ModelChecker::expect_tensors(const std::vector<std::string>& names) const {
+  std::vector<std::string> known;
+  for (const Value& value : state_->values()) known.push_back(value.node().name);
+  for (const std::string& name : names) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    throw UsageError(
+        fmt::format("--waive: no tensor is called '{}'; there are: {}", name, joined(known)));
+  }
+}
 
 std::size_t ModelChecker::name_width() const {
   std::size_t width = 6;
@@ -201,6 +213,8 @@ void ModelChecker::check(std::span<const DType> dtypes, const KernelTable& kerne
       const bool zero =
           std::find(without_effect.begin(), without_effect.end(), name) != without_effect.end();
       if (zero) options.zero_gradients = {value};
+      const bool waived = std::find(waived_.begin(), waived_.end(), name) != waived_.end();
+      if (waived) options.waive_unresolved = {name};
       const auto start = std::chrono::steady_clock::now();
       GradientReport report =
           check_gradients(state_->network().graph(), state_->loss(), feed, options);
@@ -212,6 +226,7 @@ void ModelChecker::check(std::span<const DType> dtypes, const KernelTable& kerne
                              .size = {},
                              .shape = to_string(shape),
                              .seconds = seconds.count(),
+                             .properties = {},
                              .report = std::move(report)});
       observer.group(GradcheckGroup(run.records).last(1));
     }

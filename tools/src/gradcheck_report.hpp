@@ -22,7 +22,7 @@ class GradcheckTable {
 
  private:
   std::string line(const std::string& name, DType dtype, const ValueCheck* value,
-                   const std::string& compared, const ElementCheck* worst,
+                   const Compared& compared, const ElementCheck* worst,
                    const std::string& verdict) const;
 
   bool of_model_;

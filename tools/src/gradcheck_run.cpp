@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "common.hpp"
+
 namespace chainrule::tools {
 namespace {
 
@@ -18,12 +20,26 @@ bool is_worse(const ElementCheck& a, const ElementCheck& b) {
   return a.error * b.tolerance > b.error * a.tolerance;
 }
 
-std::string kinks_text(Index kinks) {
-  return kinks == 0 ? "agree" : fmt::format("agree, {} kink{}", kinks, kinks == 1 ? "" : "s");
+void add(Compared& sum, const ValueCheck& value) {
+  sum.elements += value.elements + value.float32_only;
+  sum.directions += value.directions;
+  sum.jacobian += value.jacobian;
+  sum.kinks += value.kinks;
+  sum.waived += value.waived;
+  const bool known =
+      std::find(sum.waivers.begin(), sum.waivers.end(), value.name) != sum.waivers.end();
+  if (value.waived > 0 && !known) sum.waivers.push_back(value.name);
 }
 
-std::string counts_text(Index elements, Index directions) {
-  return directions == 0 ? fmt::format("{}", elements) : fmt::format("{}+{}", elements, directions);
+std::string agreement_text(const Compared& counts) {
+  std::string text = "agree";
+  if (counts.kinks > 0) {
+    text += fmt::format(", {} kink{}", counts.kinks, counts.kinks == 1 ? "" : "s");
+  }
+  if (counts.waived > 0) {
+    text += fmt::format(", {} waived by {}", counts.waived, joined(counts.waivers));
+  }
+  return text;
 }
 
 }  // namespace
@@ -64,40 +80,59 @@ double shown_error(const ElementCheck& element) {
   return std::max({0.0, low - element.analytic, element.analytic - high});
 }
 
-std::string compared_text(GradcheckGroup group) {
-  Index elements = 0, directions = 0;
+Compared compared(GradcheckGroup group) {
+  Compared sum;
   for (const GradcheckRecord& record : group) {
-    for (const ValueCheck& value : record.report.values) {
-      elements += value.elements;
-      directions += value.directions;
-    }
+    for (const ValueCheck& value : record.report.values) add(sum, value);
   }
-  return counts_text(elements, directions);
+  return sum;
 }
 
-std::string compared_text(const ValueCheck& value) {
-  return counts_text(value.elements, value.directions);
+Compared compared(const ValueCheck& value) {
+  Compared sum;
+  add(sum, value);
+  return sum;
+}
+
+std::string elements_text(const Compared& compared) {
+  return compared.directions == 0 ? fmt::format("{}", compared.elements)
+                                  : fmt::format("{}+{}", compared.elements, compared.directions);
+}
+
+std::vector<std::string> properties_of(GradcheckGroup group) {
+  std::vector<std::string> all;
+  for (const GradcheckRecord& record : group) {
+    for (const std::string& property : record.properties) {
+      if (std::find(all.begin(), all.end(), property) == all.end()) all.push_back(property);
+    }
+  }
+  return all;
 }
 
 std::string verdict_text(const ValueCheck& value) {
-  if (value.verdict <= Verdict::kKink) return kinks_text(value.kinks);
-  const Index count = value.verdict == Verdict::kDisagree ? value.disagree : value.unresolved;
-  return fmt::format("{} of {} {}", count, value.comparisons(), to_string(value.verdict));
+  if (value.verdict <= Verdict::kKink) return agreement_text(compared(value));
+  const Index count =
+      value.verdict == Verdict::kDisagree ? value.disagree : value.unresolved - value.waived;
+  const std::string text =
+      fmt::format("{} of {} {}", count, value.comparisons(), to_string(value.verdict));
+  const Reason reason = value.worst.reason;
+  return reason == Reason::kNone ? text : fmt::format("{} ({})", text, to_string(reason));
 }
 
 std::string verdict_text(GradcheckGroup group) {
-  Index kinks = 0;
   std::size_t failed = 0;
   Verdict verdict = Verdict::kAgree;
   for (const GradcheckRecord& record : group) {
-    for (const ValueCheck& value : record.report.values) kinks += value.kinks;
     if (record.report.ok()) continue;
     ++failed;
     verdict = std::max(verdict, record.report.verdict());
   }
-  if (failed == 0) return kinks_text(kinks);
+  if (failed == 0) return agreement_text(compared(group));
   const std::string what(verdict <= Verdict::kKink ? "failed" : to_string(verdict));
-  return group.size() == 1 ? what : fmt::format("{} of {} {}", failed, group.size(), what);
+  if (group.size() > 1) return fmt::format("{} of {} {}", failed, group.size(), what);
+  const std::vector<ValueCheck>& values = group.front().report.values;
+  const bool is_its = values.size() == 1 && values.front().verdict > Verdict::kKink;
+  return is_its ? verdict_text(values.front()) : what;
 }
 
 }  // namespace chainrule::tools

@@ -19,6 +19,7 @@ struct GradcheckRecord {
   std::string size;     ///< "wide"; of a tensor empty
   std::string shape;    ///< of the op's output, or of the tensor
   double seconds = 0;
+  std::vector<std::string> properties{};  ///< CaseReport::properties
   GradientReport report;
 };
 
@@ -51,10 +52,23 @@ std::vector<GradcheckGroup> groups_of(const GradcheckRun& run);
 WorstElement worst_of(GradcheckGroup group);
 /// |analytic - numeric|; of a kink, how far the gradient is outside the one-sided slopes.
 double shown_error(const ElementCheck& element);
-/// Elements compared, and directions behind a plus: "48+6".
-std::string compared_text(GradcheckGroup group);
-std::string compared_text(const ValueCheck& value);
-/// "agree", "agree, 3 kinks", "2 of 7 disagree", "1 of 7 failed".
+/// How much was compared, and what came of it.
+struct Compared {
+  Index elements = 0;  ///< those of float32 included that only float64 was compared with
+  Index directions = 0;
+  Index jacobian = 0;  ///< entries of whole Jacobians
+  Index kinks = 0;
+  Index waived = 0;                    ///< unresolved, but waived ...
+  std::vector<std::string> waivers{};  ///< ... by these names
+};
+Compared compared(GradcheckGroup group);
+Compared compared(const ValueCheck& value);
+/// Elements, and directions behind a plus: "48+6".
+std::string elements_text(const Compared& compared);
+/// The further properties that any of these checks looked at.
+std::vector<std::string> properties_of(GradcheckGroup group);
+/// "agree", "agree, 3 kinks", "agree, 2 waived by x", "2 of 7 disagree", "1 of 7 failed", "4 of 7
+/// unresolved (saturated: no step moves the outputs)".
 std::string verdict_text(GradcheckGroup group);
 std::string verdict_text(const ValueCheck& value);
 

@@ -25,7 +25,7 @@ GradcheckTable::GradcheckTable(bool of_model, std::size_t names, bool every_chec
     : of_model_(of_model), names_(names), every_check_(every_check) {}
 
 std::string GradcheckTable::heading() const {
-  return fmt::format("{:<{}}  {:<7}  {:<{}}  {:>9}  {:>9}  {:>9}  {:>9}  verdict\n",
+  return fmt::format("{:<{}}  {:<7}  {:<{}}  {:>9}  {:>8}  {:>9}  {:>9}  {:>9}  verdict\n",
                      of_model_      ? "tensor"
                      : every_check_ ? "check"
                                     : "op",
@@ -33,18 +33,19 @@ std::string GradcheckTable::heading() const {
                      of_model_      ? "shape"
                      : every_check_ ? "gradient of"
                                     : "worst in",
-                     kShapeWidth, "elements", "|a - n|", "error bar", "tolerated");
+                     kShapeWidth, "elements", "Jacobian", "|a - n|", "error bar", "tolerated");
 }
 
 std::string GradcheckTable::line(const std::string& name, DType dtype, const ValueCheck* value,
-                                 const std::string& compared, const ElementCheck* worst,
+                                 const Compared& compared, const ElementCheck* worst,
                                  const std::string& verdict) const {
   std::string shape = "-";
   if (value != nullptr) {
     shape = of_model_ ? to_string(value->shape) : value->name + " " + to_string(value->shape);
   }
-  std::string text = fmt::format("{:<{}}  {:<7}  {:<{}}  {:>9}", name, names_, to_string(dtype),
-                                 shape, kShapeWidth, compared);
+  std::string text =
+      fmt::format("{:<{}}  {:<7}  {:<{}}  {:>9}  {:>8}", name, names_, to_string(dtype), shape,
+                  kShapeWidth, elements_text(compared), compared.jacobian);
   if (worst == nullptr) {
     text += fmt::format("  {:>9}  {:>9}  {:>9}", "-", "-", "-");
   } else {
@@ -57,20 +58,21 @@ std::string GradcheckTable::line(const std::string& name, DType dtype, const Val
 std::string GradcheckTable::lines(GradcheckGroup group) const {
   if (!every_check_) {
     const WorstElement worst = worst_of(group);
-    return line(group.front().subject, group.front().report.dtype, worst.value,
-                compared_text(group), worst.element, verdict_text(group));
+    return line(group.front().subject, group.front().report.dtype, worst.value, compared(group),
+                worst.element, verdict_text(group));
   }
   std::string text;
   for (const GradcheckRecord& record : group) {
     const GradientReport& report = record.report;
+    bool shown = report.ok();
     for (const ValueCheck& value : report.values) {
-      const bool compared = value.comparisons() > 0;
-      text += line(record.name, report.dtype, &value, compared_text(value),
-                   compared ? &value.worst : nullptr, verdict_text(value));
+      shown = shown || value.verdict > Verdict::kKink;
+      text += line(record.name, report.dtype, &value, compared(value),
+                   value.comparisons() > 0 ? &value.worst : nullptr, verdict_text(value));
     }
     // What is wrong with the check as a whole stands on no gradient's line.
-    if (report.values.empty() || (!report.ok() && report.verdict() <= Verdict::kKink)) {
-      text += line(record.name, report.dtype, nullptr, "0", nullptr, "failed");
+    if (!shown) {
+      text += line(record.name, report.dtype, nullptr, {}, nullptr, "failed");
     }
   }
   return text;

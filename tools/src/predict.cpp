@@ -23,6 +23,7 @@ struct PredictOptions {
   std::string data;
   std::string out;
   std::string offset;
+  HeaderOption header;
   ComputeOptions compute;
 };
 
@@ -45,7 +46,7 @@ Inputs load_inputs(const PredictOptions& options, const Model& model) {
   if (has_test_rows(options.data)) {
     return {.x = load_test_rows(options.data, {.offset = offset}).data.x, .offset = {}};
   }
-  const CsvTable table = load_table(options.data);
+  const CsvTable table = load_table(options.data, options.header.csv());
   Inputs inputs{.x = feature_matrix(table, model.schema().feature_names, model.inputs()),
                 .offset = {}};
   expect_finite(inputs.x, options.data + ", features");
@@ -113,6 +114,8 @@ CsvTable prediction_table(const PredictOptions& options, const Model& model, con
 
 int predict(const PredictOptions& options) {
   static_cast<void>(options.compute.gemm());
+  static_cast<void>(options.header.csv());
+  expect_distinct({{"--out", options.out}}, {{"--model", options.model}, data_file(options.data)});
   expect_writable(options.out);
   const auto limit = options.compute.allow_threads();
   const Model model = load_model(options.model);
@@ -130,22 +133,24 @@ Command add_predict(CLI::App& app) {
   const auto options = std::make_shared<PredictOptions>();
   sub->add_option("--model", options->model, "Model file")->required();
   sub->add_option("--data", options->data,
-                  "CSV or .npy file (or digits, fashion-mnist: their test rows)")
+                  "CSV or .npy file, IDX images (or digits, fashion-mnist: their test rows)")
       ->required();
   sub->add_option("--out", options->out, "CSV file to write, a row for each row of the data")
       ->required();
   sub->add_option("--offset", options->offset,
                   "Name or index of a column to add to the logits (losses with log link; "
                   "default: as in training)");
+  options->header.add_to(*sub);
   options->compute.add_to(*sub);
   sub->footer(
       R"(Columns are found by the names in the header, in any order; the target and other columns
 are ignored. They are taken by position, with or without the target's, if the training data
-had none. The model file knows how to standardize them. --out gets the class and the
-probabilities of the classes, or the mean.
+had none; pixels of IDX images always are. The model file knows how to standardize them. --out
+gets the class and the probabilities of the classes, or the mean.
 
 Examples:
   chainrule predict --model flowers.safetensors --data new.csv --out predictions.csv
+  chainrule predict --model fashion.safetensors --data t10k-images-idx3-ubyte.gz --out classes.csv
   chainrule predict --model claims.safetensors --data new.csv --out means.csv)");
   return [options] { return predict(*options); };
 }

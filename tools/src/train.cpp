@@ -40,14 +40,14 @@ Rows load_rows(const TrainOptions& options, const TrainSettings& settings) {
     wanted.task =
         is_classification(*settings.likelihood) ? Task::kClassification : Task::kRegression;
   }
-  Rows rows = load_training_rows(options.data, wanted);
+  Rows rows = load_training_rows(options.data, wanted, settings.csv);
   const auto& classes = rows.data.class_names;
   const bool counts = !settings.likelihood && !has_test_rows(options.data) &&
                       outputs_of(settings) == 1 && classes.size() > 2 &&
                       std::all_of(classes.begin(), classes.end(), is_number);
   if (!counts) return rows;
   wanted.task = Task::kRegression;  // one output cannot tell classes apart
-  return load_training_rows(options.data, wanted);
+  return load_training_rows(options.data, wanted, settings.csv);
 }
 
 Likelihood likelihood_of(const TrainSettings& settings, const Dataset& data) {
@@ -191,6 +191,8 @@ std::string summary(const Model& model, const TrainOptions& options, const Histo
 
 int train(const TrainOptions& options) {
   const TrainSettings settings = resolve(options);
+  expect_distinct({{"--out", options.out}, {"--history", options.history}},
+                  {data_file(options.data)});
   for (const std::string& path : {options.out, options.history}) {
     if (!path.empty()) expect_writable(path);
   }

@@ -3,13 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-#include <cmath>
 #include <limits>
-#include <system_error>
+#include <string_view>
 
 #include "chainrule/learn/model.hpp"
-#include "data.hpp"
 
 namespace chainrule::tools {
 namespace {
@@ -41,6 +38,7 @@ void add_data_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--weights", o.weights, "Name or index of a column of sample weights");
   app.add_option("--offset", o.offset,
                  "Name or index of a column to add to the logits (losses with log link)");
+  o.header.add_to(app);
   app.add_option("--validation", o.validation,
                  "Share of the training rows to hold out for validation")
       ->capture_default_str();
@@ -65,16 +63,6 @@ void add_model_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--dtype", o.dtype, "float32 or float64")->capture_default_str();
 }
 
-/// What is wrong with a seed; "" for a good one. CLI11 names the range of double instead.
-std::string seed_text(const std::string& text) {
-  std::uint64_t seed = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, seed);
-  if (error == std::errc{} && stop == end) return "";
-  return fmt::format("{}, expected a whole number from 0 to {}", text,
-                     std::numeric_limits<std::uint64_t>::max());
-}
-
 void add_optimizer_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--optimizer", o.optimizer, "sgd, adam or adamw")->capture_default_str();
   app.add_option("--learning-rate", o.learning_rate, "(default: 0.001, for sgd 0.01)");
@@ -96,7 +84,17 @@ void add_optimizer_options(CLI::App& app, TrainOptions& o) {
       ->capture_default_str();
 }
 
+void expect_number(std::string_view option, const std::optional<double>& value, double limit,
+                   std::string_view expected) {
+  if (!value || (*value >= 0 && *value < limit)) return;
+  throw UsageError(fmt::format("{}: {}, expected {}", option, *value, expected));
+}
+
 Optimizer optimizer_of(const TrainOptions& o) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  expect_number("--learning-rate", o.learning_rate, kInfinity, "a finite number >= 0");
+  expect_number("--weight-decay", o.weight_decay, kInfinity, "a finite number >= 0");
+  expect_number("--momentum", o.momentum, 1, "0 <= momentum < 1");
   Optimizer optimizer;
   if (o.optimizer == "sgd") {
     optimizer = Sgd{.momentum = o.momentum.value_or(0), .nesterov = o.nesterov};
@@ -148,6 +146,7 @@ TrainSettings resolve(const TrainOptions& o) {
   settings.schedule = parse_option("--schedule", [&] { return parse_schedule(o.schedule); });
   settings.dtype = parse_option("--dtype", [&] { return parse_dtype(o.dtype); });
   settings.gemm = o.compute.gemm();
+  settings.csv = o.header.csv();
   if (!(o.validation >= 0 && o.validation < 1)) {
     throw UsageError(fmt::format("--validation: {}, expected 0 <= share < 1", o.validation));
   }

@@ -10,6 +10,7 @@
 #include "chainrule/learn/optimizer.hpp"
 #include "chainrule/learn/schedule.hpp"
 #include "common.hpp"
+#include "data.hpp"
 
 namespace chainrule::tools {
 
@@ -19,6 +20,7 @@ struct TrainOptions {
   std::string target;
   std::string weights;
   std::string offset;
+  HeaderOption header;
   std::string model;
   std::string activation = "relu";
   std::string loss;
@@ -45,12 +47,13 @@ struct TrainOptions {
 /// The same with names resolved.
 struct TrainSettings {
   std::string model;  ///< --model, or the default for the data
-  std::vector<Layer> layers;
+  std::vector<Layer> layers{};
   std::optional<Likelihood> likelihood;  ///< empty: chosen by the target column
   Optimizer optimizer;
   Schedule schedule;
   DType dtype;
   GemmPath gemm;
+  CsvOptions csv;
 };
 
 /// Throws UsageError, naming the option.

@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <bit>
-#include <deque>
 
+#include "chainrule/kernels/dispatch.hpp"
 #include "chainrule/ops/losses.hpp"
 #include "gradient_probe.hpp"
+#include "op_properties.hpp"
 
 namespace chainrule::internal {
 namespace {
@@ -23,12 +24,6 @@ Tensor random_signed_tensor(const Shape& shape, std::uint64_t stream) {
     }
   }
   return tensor;
-}
-
-// Element k in row-major order.
-double& at(Tensor& tensor, Index k) {
-  const MatrixView<double> view = tensor.as<double>();
-  return view(k / view.columns, k % view.columns);
 }
 
 bool has_gradient_by(const OpDef& op, std::size_t input) {
@@ -113,9 +108,7 @@ Specimen::Specimen(const OpCase& op_case, const InputSet& inputs, const KernelTa
   second_cotangent_ = random_signed_tensor(shape, kTwiceStream);
   leaves_ = differentiable_leaves(instance_.graph(), first_);
   kinks_ = kink_elements(*op_case.op, instance_);
-  row_cotangent_ = Tensor(shape, DType::kFloat64);
   once_.emplace(*this, reverse({first_})).bindings.cotangent(first_, first_cotangent_);
-  row_.emplace(*this, reverse({first_})).bindings.cotangent(first_, row_cotangent_);
   twice_.emplace(*this, reverse({first_, second_}));
   twice_->bindings.cotangent(first_, first_cotangent_).cotangent(second_, second_cotangent_);
 }
@@ -150,79 +143,12 @@ bool Specimen::runs_in_blocks() const {
                      [&](NodeId id) { return instance_.graph().node(id).shape.is_batched(); });
 }
 
-double Specimen::terms(std::size_t leaf, Index row, Index column) const {
-  double result = 0;
-  if (original_.terms == nullptr) return result;
-  for (std::size_t i = 0; i < node().inputs.size(); ++i) {
-    if (node().inputs[i] != leaves_[leaf].id()) continue;
-    result = std::max(result, original_.terms(instance_, i, row, column));
-  }
-  return result;
-}
-
 CaseReport Specimen::check() const {
-  return check_case(case_, inputs_.size, DType::kFloat64, kernels_, inputs_.seed);
+  const KernelTable& kernels = kernels_ == nullptr ? default_kernels() : *kernels_;
+  return check_first_order(case_, inputs_.size, DType::kFloat64, kernels, inputs_.seed);
 }
 
 std::vector<Tensor> Specimen::gradients() { return once_->gradients(leaves_); }
-
-std::vector<Tensor> Specimen::empty_jacobians() const {
-  std::vector<Tensor> result;
-  for (const Value& leaf : leaves_) {
-    const ConstTensorView x = data(leaf);
-    const Index outputs = row_cotangent_.rows() * row_cotangent_.columns();
-    result.emplace_back(Shape{outputs, x.rows * x.columns}, DType::kFloat64);
-  }
-  return result;
-}
-
-const std::vector<Tensor>& Specimen::forward_jacobians() {
-  if (!forward_jacobians_.empty()) return forward_jacobians_;
-  forward_jacobians_ = empty_jacobians();
-  CompileOptions options = reverse({});
-  options.gradients.clear();
-  options.tangents = leaves_;
-  options.output_tangents = {first_};
-  Program program(*this, options);
-  std::deque<Tensor> directions;
-  for (const Value& leaf : leaves_) {
-    const ConstTensorView x = data(leaf);
-    directions.emplace_back(Shape{x.rows, x.columns}, DType::kFloat64);
-    program.bindings.tangent(leaf, directions.back());
-  }
-  for (std::size_t k = 0; k < leaves_.size(); ++k) {
-    const MatrixView<double> jacobian = forward_jacobians_[k].as<double>();
-    for (Index j = 0; j < jacobian.columns; ++j) {
-      double& moves = at(directions[k], j);
-      moves = 1;
-      program.run();
-      const ConstTensorView column = program.workspace.tangent(first_);
-      for (Index i = 0; i < jacobian.rows; ++i) {
-        jacobian(i, j) = element(column, i / column.columns, i % column.columns);
-      }
-      moves = 0;
-    }
-  }
-  return forward_jacobians_;
-}
-
-std::vector<Tensor> Specimen::reverse_jacobians() {
-  std::vector<Tensor> result = empty_jacobians();
-  for (Index i = 0; i < row_cotangent_.rows() * row_cotangent_.columns(); ++i) {
-    double& one = at(row_cotangent_, i);
-    one = 1;
-    row_->run();
-    for (std::size_t k = 0; k < leaves_.size(); ++k) {
-      const ConstTensorView gradient = row_->workspace.gradient(leaves_[k]);
-      const MatrixView<double> jacobian = result[k].as<double>();
-      for (Index j = 0; j < jacobian.columns; ++j) {
-        jacobian(i, j) = element(gradient, j / gradient.columns, j % gradient.columns);
-      }
-    }
-    one = 0;
-  }
-  return result;
-}
 
 std::vector<std::uint64_t> Specimen::bits() {
   std::vector<std::uint64_t> result;

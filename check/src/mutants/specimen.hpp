@@ -47,12 +47,6 @@ class Specimen {
   /// Every bit of these, and of those of two applications of the op to the same inputs.
   std::vector<std::uint64_t> bits();
   const Tensor& cotangent() const noexcept { return first_cotangent_; }
-  /// The Jacobians of the output with respect to each leaf, [elements of output, elements of leaf]:
-  /// from the op's jvp, which nobody damages, and from its backward.
-  const std::vector<Tensor>& forward_jacobians();
-  std::vector<Tensor> reverse_jacobians();
-  /// OpCase::terms of an element of a leaf, for whichever input of the op it is.
-  double terms(std::size_t leaf, Index row, Index column) const;
   ConstTensorView data(Value value) const { return instance_.data(value); }
 
   /// Elements of input 0 that sit exactly at a kink, with what the op's contract says there.
@@ -71,7 +65,6 @@ class Specimen {
   };
 
   CompileOptions reverse(const std::vector<Value>& outputs) const;
-  std::vector<Tensor> empty_jacobians() const;
   OpCase damageable_case() const;
 
   const OpCase& original_;
@@ -88,9 +81,6 @@ class Specimen {
   std::vector<KinkElement> kinks_;
   std::optional<Program> once_;
   std::optional<Program> twice_;
-  std::optional<Program> row_;  // of the Jacobians
-  Tensor row_cotangent_;
-  std::vector<Tensor> forward_jacobians_;
 };
 
 /// What one detector has to say about a specimen, as it is damaged now; empty: nothing wrong.

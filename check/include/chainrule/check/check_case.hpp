@@ -17,6 +17,9 @@ struct CaseReport {
   std::string size;          ///< CaseSize::name
   std::string shape;         ///< of the op's output, "[5, 4]"
   GradientReport gradients;  ///< with the dtype, the architecture and all failures
+  /// check_hessian(), whose failures are among those of `gradients` too; without values where there
+  /// was nothing to compare.
+  GradientReport second_order;
   /// The further properties that were checked; see check_case(). What fails of them is among the
   /// failures of `gradients`.
   std::vector<std::string> properties;
@@ -34,7 +37,9 @@ struct CaseReport {
 ///   written, and inputs keep their values;
 /// - "aliasing": so does the output in the memory of input 0, and the gradient of input 0 in that
 ///   of dY, of an op whose traits declare it;
-/// - "threads": so do two threads, at sizes of several blocks of rows.
+/// - "threads": so do two threads, at sizes of several blocks of rows;
+/// - "second order": in float64, of an op that has second derivatives and away from its kinks,
+///   check_hessian() of sum y^2 / 2, where the gradient moves with the op's inputs and with dY.
 ///
 /// `kernels` null: default_kernels().
 CHAINRULE_API CaseReport check_case(const OpCase& op_case, const CaseSize& size, DType dtype,

@@ -99,6 +99,30 @@ struct ElementCheck {
   Reason reason = Reason::kNone;  ///< why it is unresolved
 };
 
+/// One equation <v, J u> = <J^T v, u>, without any step size: its left side from the jvp of the
+/// ops, its right side from their backward.
+struct ForwardProduct {
+  Index row = -1;  ///< of an entry of the Jacobian, where u and v are unit vectors; -1 where both
+  Index column = -1;  ///< are random
+  Index output = -1;
+  double forward = 0;    ///< <v, J u>
+  double backward = 0;   ///< <J^T v, u>
+  double error = 0;      ///< |forward - backward|; infinite when either is not finite
+  double tolerance = 0;  ///< what rounding may do to them
+};
+
+/// Backward of one value against forward mode.
+struct ForwardCheck {
+  Index products = 0;  ///< with random signed u and v
+  Index jacobian = 0;  ///< entries of the Jacobian
+  Index disagree = 0;  ///< how many of both are off by more than rounding
+  Index unresolved =
+      0;  ///< how many jvp overflows in, of a value that differences leave unresolved
+  ForwardProduct worst;  ///< the largest error / tolerance, of those that disagree if any do
+
+  Index comparisons() const noexcept { return products + jacobian; }
+};
+
 /// The gradient of one parameter or input.
 struct ValueCheck {
   Value value;  ///< empty for a function of one's own
@@ -118,8 +142,9 @@ struct ValueCheck {
   ElementCheck worst;  ///< of the worst verdict the one with the largest error / tolerance
   std::vector<ElementCheck> failures;  ///< at most GradientCheckOptions::max_failures
   std::string hint;  ///< what gradient_hint() makes of a gradient that disagrees; may be empty
+  ForwardCheck forward_mode;  ///< not part of the counts and verdicts above
 
-  /// All of them.
+  /// All comparisons with differences.
   Index comparisons() const noexcept { return elements + directions + jacobian + float32_only; }
 };
 
@@ -129,16 +154,19 @@ struct CHAINRULE_API GradientReport {
   std::vector<ValueCheck> values;
   /// Why the check failed, one line each; empty when all is well.
   std::vector<std::string> failures;
+  /// Why nothing was compared with forward mode: the op that has no jvp. Empty where it was.
+  std::string without_forward_mode;
 
   /// True when every comparison agrees (or is an accepted kink), there was at least one, and no
   /// gradient was zero everywhere without being declared so.
   bool ok() const noexcept { return failures.empty() && !values.empty(); }
   /// Elements, directions and entries of Jacobians compared.
   Index comparisons() const noexcept;
-  /// The worst verdict of all values; kUnresolved when there are none.
+  /// The worst verdict of all values, kDisagree where forward mode disagrees; kUnresolved when
+  /// there are none.
   Verdict verdict() const noexcept;
-  /// The comparison with the worst verdict and, among those, the largest error / tolerance; null
-  /// when there was none.
+  /// The comparison with differences that has the worst verdict and, among those, the largest
+  /// error / tolerance; null when there was none.
   const ElementCheck* worst() const noexcept;
   /// A line for each value and each failure.
   std::string to_text() const;
@@ -170,6 +198,15 @@ struct CHAINRULE_API GradientReport {
 /// less than float32_terms. What exceeds this is compared with how far float64 gradients move when
 /// every input and parameter moves by a few u: a gradient that is that ill-conditioned, or at a
 /// kink within rounding, is not float32's fault.
+///
+/// Where every op in between has a jvp, backward is compared with forward mode as well, which needs
+/// no step: <v, J u> = <J^T v, u> with several random signed u and v in `options.dtype`, and in
+/// float64 each entry of a Jacobian of up to `max_jacobian` entries, up to rounding,
+///
+///   |forward - backward| <= 32 eps sum |delta| |tangent| over the values between;
+///
+/// what exceeds this is compared with how far it moves when all that is read is rounded. Backward
+/// and jvp are written independently of each other, so a mistake in either shows.
 ///
 /// `feed` may be float32 or float64; values are rounded to `options.dtype` first. `output` may be a
 /// loss or any other value. Nothing is printed; whatever is wrong stands in the report: a check

@@ -41,7 +41,7 @@ CHAINRULE_API std::string_view to_string(MutantClass kind) noexcept;
 enum class MutantDetector : std::uint8_t {
   kDifferences,  ///< check_case(): a comparison with finite differences disagrees
   kProperties,   ///< check_case(): any other failure, such as "applied twice" or determinism
-  kForwardMode,  ///< the Jacobian from the op's jvp, which is not damaged, against backward's
+  kForwardMode,  ///< check_case(): backward against the op's jvp, which is not damaged
   kContract,     ///< the value that the op's contract states at a kink
 };
 inline constexpr int kMutantDetectors = 4;
@@ -122,8 +122,8 @@ struct MutationOptions {
 };
 
 /// The proof that the gradient checker sees: backward of every op, in every case of the table, is
-/// damaged on purpose, in float64, and the checker is run on it: check_case(), the op's jvp
-/// against its backward, and the contract's values at kinks. Inputs are the case's random numbers
+/// damaged on purpose, in float64, and the checker is run on it: check_case() but for its second
+/// order, and the contract's values at kinks. Inputs are the case's random numbers
 /// times 0.1, 1 and 10 (data that no gradient reaches stays in its domain), and inputs that sit
 /// exactly at kinks. In float32 there is nothing to learn from this: backward is the same template,
 /// and a part in 10^6 is within its rounding.

@@ -35,7 +35,9 @@ struct CsvTable {
 
 struct CsvOptions {
   enum class Header : std::uint8_t {
-    kAuto,  ///< there is one if the first row has text above a number (not counting "NA", "?", ...)
+    /// There is one if the first row has text above a number (not counting "NA", "?", ...), or is
+    /// alone and has nothing but text.
+    kAuto,
     kPresent,
     kAbsent,
   };

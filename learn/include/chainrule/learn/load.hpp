@@ -35,7 +35,8 @@ load_fashion_mnist(const std::filesystem::path& directory = kFashionMnistDirecto
 CHAINRULE_API Dataset load(const std::string& name_or_path, const DatasetOptions& options = {},
                            const CsvOptions& csv = {});
 
-/// The table in a CSV or two-dimensional .npy file, for prediction.
+/// The table in a CSV or two-dimensional .npy file, or the images of an IDX file as load() reads
+/// them, without labels: for prediction.
 CHAINRULE_API CsvTable load_table(const std::filesystem::path& path, const CsvOptions& csv = {});
 
 }  // namespace chainrule

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 
 #include "chainrule/core/export.hpp"
 
@@ -20,5 +21,9 @@ struct Destination {
 };
 
 CHAINRULE_API Destination destination_of(const std::filesystem::path& path);
+
+/// Writes `contents` to where destination_of() says. FormatError, with the system's reason, when
+/// that fails.
+CHAINRULE_API void write_file(std::string_view contents, const std::filesystem::path& path);
 
 }  // namespace chainrule

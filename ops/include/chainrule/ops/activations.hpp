@@ -17,7 +17,7 @@ namespace chainrule {
 // Accuracy: "n ULP" bounds the error of y in units in the last place, in float32 and float64, over
 // the whole range unless one is given (elu: at alpha = 1); 1.25 times that without FMA
 // ("baseline"). The bounds are those of kUnaryAccuracy in chainrule/kernels/accuracy.hpp, which a
-// test asserts.
+// test asserts. float32 backward: see backward_accuracy.hpp.
 
 /// y = x. Exact.
 CHAINRULE_API Value identity(const Value& x, Where where = Where::current());

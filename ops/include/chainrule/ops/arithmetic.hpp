@@ -9,7 +9,8 @@ namespace chainrule {
 // otherwise; nothing is broadcast, see add_bias for that) and multiples of one.
 //
 // Second order: all but mul are linear, so that backward of dY's tangent is all there is.
-// Aliasing: y may be a; da may be dy, unless a and b are one value. Accuracy: correctly rounded.
+// Aliasing: y may be a; da may be dy, unless a and b are one value. Accuracy: correctly rounded;
+// float32 backward: see backward_accuracy.hpp.
 
 /// y = a + b. Backward: da += dy, db += dy. Reads and saves nothing. jvp: ty = ta + tb.
 CHAINRULE_API Value add(const Value& a, const Value& b, Where where = Where::current());

@@ -28,7 +28,8 @@ struct BatchNormOptions {
 /// tx)) and in inference th = rstd tx. Second order: not declared. No gradient reaches the running
 /// statistics. Reads x, gamma and, in inference, the running statistics; saves mean and variance of
 /// the columns, [2, n]. Aliasing: none. Accuracy: 2 (4 + rows) ULP of max |y|, at least of 1,
-/// unless the mean is so large against the deviation that x itself says no more.
+/// unless the mean is so large against the deviation that x itself says no more. float32 backward:
+/// see backward_accuracy.hpp.
 CHAINRULE_API Value batch_norm(const Value& x, const Value& gamma, const Value& beta,
                                const Value& running_mean, const Value& running_variance,
                                const BatchNormOptions& options = {},

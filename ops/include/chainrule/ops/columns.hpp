@@ -14,7 +14,7 @@ namespace chainrule {
 /// One to kMaxInputs values; ArgumentError otherwise. Attributes: integer[k / 2] holds the widths
 /// of inputs k and k + 1 in its low and high 32 bits. Backward: each gradient += its columns of dy.
 /// Reads and saves nothing. jvp: the tangents side by side. Second order: linear. Aliasing: none.
-/// Exact.
+/// Exact; float32 backward: see backward_accuracy.hpp.
 CHAINRULE_API Value concat(std::span<const Value> values, Where where = Where::current());
 CHAINRULE_API Value concat(std::initializer_list<Value> values, Where where = Where::current());
 
@@ -23,7 +23,7 @@ CHAINRULE_API Value concat(std::initializer_list<Value> values, Where where = Wh
 /// Shapes: x [batch, n] (or [m, n]), 0 <= first, 0 <= count, first + count <= n (ArgumentError
 /// otherwise; attributes integer[0] = first, integer[1] = count); y [batch, count].
 /// Backward: those columns of dx += dy, the others += 0. Reads and saves nothing. jvp: those
-/// columns of tx. Second order: linear. Aliasing: none. Exact.
+/// columns of tx. Second order: linear. Aliasing: none. Exact, backward too.
 CHAINRULE_API Value slice(const Value& x, Index first, Index count, Where where = Where::current());
 
 extern CHAINRULE_API const OpDef kConcatOp;

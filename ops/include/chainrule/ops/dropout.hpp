@@ -13,7 +13,7 @@ namespace chainrule {
 /// keeps (i, j) when Philox word i * columns + j is at least rate 2^32. Backward: dx = m dy
 /// (inference: dx = dy). Reads nothing; saves m, of the shape of x. jvp: ty = m tx, with m drawn
 /// again. Second order: linear. Aliasing: y may be x, and dx may be dy. A dropped inf or NaN gives
-/// exactly 0. Accuracy: 1 ULP; exact in inference.
+/// exactly 0. Accuracy: 1 ULP; exact in inference. float32 backward: see backward_accuracy.hpp.
 CHAINRULE_API Value dropout(const Value& x, double rate, Where where = Where::current());
 
 extern CHAINRULE_API const OpDef kDropoutOp;

@@ -25,7 +25,8 @@ enum class Reduction : std::uint8_t {
 // them. Reads x and target; saves nothing. jvp: tl(i) = sum_j f'(x(i, j)) tx(i, j) / n. Second
 // order: tdx += (tdl f' + dl f'' tx) / n. Aliasing: none. Losses "from logits" never form log(0):
 // finite x of any size gives no NaN, and inf only beyond the range of e^x. Accuracy: 2 (4 + n) ULP
-// of max |l|, at least of 1; the batch reduction adds its own.
+// of max |l|, at least of 1; the batch reduction adds its own. float32 backward: see
+// backward_accuracy.hpp.
 
 struct LossOptions {
   Value weights{};

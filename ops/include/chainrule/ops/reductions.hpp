@@ -20,7 +20,8 @@ enum class Axis : std::uint8_t {
 /// Shapes: see Axis; at most two dimensions, ShapeError otherwise. kAll of a batch of several
 /// columns is two nodes: the sum of each row, then their sum. Backward: dx(i, j) += dy of the sum
 /// that x(i, j) went into. Reads and saves nothing. jvp: the sum of tx. Second order: linear.
-/// Aliasing: none. Accuracy: 2 (4 + n) ULP of max(|y|, 1) for n summands of order 1.
+/// Aliasing: none. Accuracy: 2 (4 + n) ULP of max(|y|, 1) for n summands of order 1. float32
+/// backward: see backward_accuracy.hpp.
 CHAINRULE_API Value reduce_sum(const Value& x, Axis axis, Where where = Where::current());
 
 /// The mean of x over `axis`: reduce_sum divided by the number of elements summed, which for the
