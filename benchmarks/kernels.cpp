@@ -54,7 +54,7 @@ void gemm(benchmark::State& state, Form form, Index m, Index n, Index k) {
   Tensor c({m, n}, kDTypeOf<T>);
   const auto multiply = [&] {
     kernels.get<T>().gemm({a.as<T>().data, forward ? a.ld() : 1, forward ? 1 : a.ld()}, b.as<T>(),
-                          c.as<T>(), false);
+                          c.as<T>(), false, {});
   };
   multiply();
   if (!gemm_is_right<T>(form, a, b, c)) {

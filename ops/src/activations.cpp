@@ -40,7 +40,9 @@ struct Unary {
       .elementwise = true,
       .output_may_alias_input = true,
       .gradient_may_alias = true,
-      .handles_overwrite = true};
+      .handles_overwrite = true,
+      .epilogue = EpilogueKind::kFunction,
+      .epilogue_function = static_cast<int>(kKernel)};
 
   static Shape infer(const InferContext& context) {
     const double parameter = context.attributes.real[0];

@@ -14,7 +14,8 @@ struct AddBias {
                                     .linear = true,
                                     .output_may_alias_input = true,
                                     .gradient_may_alias = true,
-                                    .handles_overwrite = true};
+                                    .handles_overwrite = true,
+                                    .epilogue = EpilogueKind::kBias};
 
   static Shape infer(const InferContext& context) {
     internal::require_matrix(kName, "z", context.inputs[0]);

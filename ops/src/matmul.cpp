@@ -14,6 +14,7 @@ struct Matmul {
                                     .max_inputs = 2,
                                     .backward_reads = {.inputs = 0b01, .output = false},
                                     .handles_overwrite = true,
+                                    .accepts_epilogue = true,
                                     .weight_input = 1,
                                     .mirror_input = 1};
 
@@ -38,7 +39,7 @@ struct Matmul {
   static void forward(const OpContext& context) {
     const MatrixView<const T> x = context.input<T>(0);
     internal::kernels<T>(context).gemm({x.data, x.ld, 1}, context.input<T>(1), context.out<T>(),
-                                       false);
+                                       false, finish<T>(context.epilogue));
   }
 
   template <class T>
@@ -46,7 +47,8 @@ struct Matmul {
     if (!context.wants(0)) return;
     const MatrixView<const T> dy = context.out_gradient<T>();
     internal::kernels<T>(context).gemm({dy.data, dy.ld, 1}, context.mirror.as<T>(),
-                                       context.in_gradient<T>(0), context.accumulates(0));
+                                       context.in_gradient<T>(0), context.accumulates(0),
+                                       finish<T>(context.epilogue));
   }
 
   template <class T>
@@ -54,15 +56,15 @@ struct Matmul {
     const Kernels<T>& k = internal::kernels<T>(context);
     const MatrixView<const T> x = context.input<T>(0);
     const MatrixView<const T> tx = context.in_tangent<T>(0);
-    k.gemm({tx.data, tx.ld, 1}, context.input<T>(1), context.out_tangent<T>(), false);
-    k.gemm({x.data, x.ld, 1}, context.in_tangent<T>(1), context.out_tangent<T>(), true);
+    k.gemm({tx.data, tx.ld, 1}, context.input<T>(1), context.out_tangent<T>(), false, {});
+    k.gemm({x.data, x.ld, 1}, context.in_tangent<T>(1), context.out_tangent<T>(), true, {});
   }
 
   template <class T>
   static void weight_gradient(const OpContext& context, Index first, Index count) noexcept {
     const MatrixView<const T> x = internal::column_window(context.input<T>(0), first, count);
     internal::kernels<T>(context).gemm({x.data, 1, x.ld}, context.out_gradient<T>(),
-                                       context.in_gradient<T>(1), context.accumulates(1));
+                                       context.in_gradient<T>(1), context.accumulates(1), {});
   }
 
   /// tdx += tdy w^T + dy tw^T.
@@ -73,8 +75,8 @@ struct Matmul {
     const MatrixView<const T> dy = context.out_gradient<T>();
     const MatrixView<const T> tdy = context.out_gradient_tangent<T>();
     const MatrixView<T> tdx = context.in_gradient_tangent<T>(0);
-    k.gemm({tdy.data, tdy.ld, 1}, context.mirror.as<T>(), tdx, context.accumulates(0));
-    k.gemm({dy.data, dy.ld, 1}, context.tangents->mirror.as<T>(), tdx, true);
+    k.gemm({tdy.data, tdy.ld, 1}, context.mirror.as<T>(), tdx, context.accumulates(0), {});
+    k.gemm({dy.data, dy.ld, 1}, context.tangents->mirror.as<T>(), tdx, true, {});
   }
 
   /// tdw += tx^T dy + x^T tdy.
@@ -84,8 +86,21 @@ struct Matmul {
     const MatrixView<const T> x = internal::column_window(context.input<T>(0), first, count);
     const MatrixView<const T> tx = internal::column_window(context.in_tangent<T>(0), first, count);
     const MatrixView<T> tdw = context.in_gradient_tangent<T>(1);
-    k.gemm({tx.data, 1, tx.ld}, context.out_gradient<T>(), tdw, context.accumulates(1));
-    k.gemm({x.data, 1, x.ld}, context.out_gradient_tangent<T>(), tdw, true);
+    k.gemm({tx.data, 1, tx.ld}, context.out_gradient<T>(), tdw, context.accumulates(1), {});
+    k.gemm({x.data, 1, x.ld}, context.out_gradient_tangent<T>(), tdw, true, {});
+  }
+
+ private:
+  template <class T>
+  static GemmFinish<T> finish(const Epilogue& epilogue) {
+    GemmFinish<T> result;
+    if (epilogue.bias.data != nullptr) result.bias = epilogue.bias.as<T>().data;
+    if (epilogue.source.data != nullptr) result.source = epilogue.source.as<T>();
+    if (epilogue.function >= 0) {
+      result.function = static_cast<UnaryKernel>(epilogue.function);
+      result.parameters = epilogue.attributes->real.data();
+    }
+    return result;
   }
 };
 

@@ -37,7 +37,7 @@ void call_gemm(CBLAS_TRANSPOSE transpose, blasint m, blasint n, blasint k, const
 }
 
 template <class T>
-void blas_gemm(StridedView<T> a, MatrixView<const T> b, MatrixView<T> c, bool accumulate) {
+void multiply(StridedView<T> a, MatrixView<const T> b, MatrixView<T> c, bool accumulate) {
   if (c.rows == 0 || c.columns == 0) return;
   if (b.rows == 0) {
     if (accumulate) return;
@@ -52,6 +52,13 @@ void blas_gemm(StridedView<T> a, MatrixView<const T> b, MatrixView<T> c, bool ac
             static_cast<blasint>(c.columns), static_cast<blasint>(b.rows), a.data,
             static_cast<blasint>(lda), b.data, static_cast<blasint>(b.ld),
             static_cast<T>(accumulate ? 1 : 0), c.data, static_cast<blasint>(c.ld));
+}
+
+// Plans on this path fuse nothing into a product.
+template <class T>
+void blas_gemm(StridedView<T> a, MatrixView<const T> b, MatrixView<T> c, bool accumulate,
+               const GemmFinish<T>&) {
+  multiply(a, b, c, accumulate);
 }
 
 void require_threadsafe_blas(std::string_view who) {
@@ -85,7 +92,7 @@ void multiply_transposed(MatrixView<const double> a, MatrixView<const double> b,
                                  a.rows, a.columns, b.rows, b.columns, c.rows, c.columns));
   }
   require_threadsafe_blas("multiply_transposed");
-  blas_gemm<double>({.data = a.data, .row_stride = 1, .column_stride = a.ld}, b, c, false);
+  multiply<double>({.data = a.data, .row_stride = 1, .column_stride = a.ld}, b, c, false);
 }
 
 void solve_positive_definite(MatrixView<double> a, MatrixView<double> b) {

@@ -105,6 +105,15 @@ class CallBinder {
     place(context.output, instruction_.output);
     place(context.saved, instruction_.saved);
     place(context.mirror, instruction_.mirror);
+    if (instruction_.fusion != nullptr) bind_epilogue(context.epilogue, *instruction_.fusion);
+  }
+
+  void bind_epilogue(Epilogue& epilogue, const Fusion& fusion) {
+    place(epilogue.bias, fusion.bias);
+    place(epilogue.source, fusion.source);
+    epilogue.function = fusion.function;
+    if (fusion.function < 0) return;
+    epilogue.attributes = &plan_.nodes[static_cast<std::size_t>(fusion.function_node)].attributes;
   }
 
   // Where an instruction's gradients go are their tangents.

@@ -45,6 +45,10 @@ void for_each_operand(const Instruction& instruction, Visit&& visit) {
     maybe(instruction.tangents->output_gradient, false);
     maybe(instruction.tangents->output, true);
   }
+  if (instruction.fusion != nullptr) {
+    maybe(instruction.fusion->bias, false);
+    maybe(instruction.fusion->source, false);
+  }
   for (const BufferId buffer : instruction.input_gradients) maybe(buffer, true);
   maybe(instruction.partial, forward);
 }
@@ -66,6 +70,10 @@ void for_each_operand(const Draft& draft, Visit&& visit) {
 /// Distributes the drafts, given in a valid serial order, over as few phases as their dependences
 /// allow.
 std::vector<Phase> schedule(std::vector<Draft> drafts, const std::vector<Buffer>& buffers);
+
+/// Lets calls that accept an epilogue do the work of the elementwise calls after them, where nobody
+/// else sees what is between.
+void fuse_epilogues(PlanData& plan, const Graph& graph);
 
 /// Chooses regions and offsets of all workspace buffers from their lifetimes.
 void assign_memory(PlanData& plan);

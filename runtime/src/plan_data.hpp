@@ -78,6 +78,8 @@ struct TangentBuffers {
   TangentBuffers() { inputs.fill(kNoBuffer); }
 };
 
+struct Fusion;
+
 struct Instruction {
   InstructionKind kind = InstructionKind::kForward;
   OpFunction function = nullptr;
@@ -99,11 +101,21 @@ struct Instruction {
   BufferId partial = kNoBuffer;
   /// Of kJvp, kBackwardJvp and kWeightGradientJvp; kept apart, so that the others stay small.
   std::shared_ptr<const TangentBuffers> tangents;
+  std::shared_ptr<const Fusion> fusion;  ///< what the call does beside its op, if anything
 
   Instruction() {
     inputs.fill(kNoBuffer);
     input_gradients.fill(kNoBuffer);
   }
+};
+
+/// What an instruction does to its result beside its own op.
+struct Fusion {
+  std::vector<Instruction> replaced;  ///< the instructions that did it, in order
+  BufferId bias = kNoBuffer;
+  BufferId source = kNoBuffer;
+  int function = -1;
+  NodeId function_node = -1;
 };
 
 /// The gradient of one value without a batch dimension, computed and consumed tile by tile: the

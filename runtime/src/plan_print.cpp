@@ -92,7 +92,11 @@ class Printer {
       std::string& list = write ? writes : reads;
       list += (list.empty() ? "" : ", ") + plan_.buffers[static_cast<std::size_t>(id)].name;
     });
-    return fmt::format("{} {}: {} -> {}", kind(instruction), node(instruction.node), reads, writes);
+    std::string nodes = node(instruction.node);
+    if (instruction.fusion != nullptr) {
+      for (const Instruction& also : instruction.fusion->replaced) nodes += " + " + node(also.node);
+    }
+    return fmt::format("{} {}: {} -> {}", kind(instruction), nodes, reads, writes);
   }
 
   void tile_group(const TileGroup& group) {

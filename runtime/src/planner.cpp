@@ -50,6 +50,7 @@ std::shared_ptr<const PlanData> Planner::build() {
   keep_tangents();
 
   plan_->phases = schedule(std::move(drafts_), plan_->buffers);
+  if (options_.gemm != GemmPath::kBlas) fuse_epilogues(*plan_, graph_);
   number_calls();
   assign_memory(*plan_);
   return plan_;

@@ -151,8 +151,8 @@ void Run::contribute(const Instruction& instruction, const TensorView& gradient,
     return;
   }
   OpContext& context = workspace_.call(instruction, worker).context();
-  const auto target =
-      static_cast<std::size_t>(plan_.nodes[static_cast<std::size_t>(instruction.node)].weight_input);
+  const auto target = static_cast<std::size_t>(
+      plan_.nodes[static_cast<std::size_t>(instruction.node)].weight_input);
   context.overwrite = accumulate ? 0 : instruction.overwrite;
   if (!accumulate && instruction.overwrite == 0) clear_rows(gradient);
   workspace_.call(instruction, worker).gradient(target) = gradient;

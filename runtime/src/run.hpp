@@ -56,6 +56,10 @@ class Run {
   void check_loss(const Instruction& instruction);
   [[noreturn]] void throw_non_finite(const Instruction& check);
   void look_for_non_finite(const Phase& phase, Index block, std::optional<NonFinite>& found);
+  std::optional<NonFinite> non_finite_input(const Instruction& instruction, Index first_row,
+                                            Index rows, Index block) const;
+  std::optional<NonFinite> run_and_look(const Instruction& instruction, Index first_row, Index rows,
+                                        Index block);
   std::optional<NonFinite> non_finite_in(BufferId id, const PlanNode& node, Index first_row,
                                          Index rows, Index block) const;
 

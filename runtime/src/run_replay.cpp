@@ -38,29 +38,66 @@ void Run::look_for_non_finite(const Phase& phase, Index block, std::optional<Non
   const Index first = by_block ? block * block_rows_ : 0;
   const Index count = by_block ? std::min(block_rows_, rows_ - first) : rows_;
   for (const Instruction& instruction : phase.instructions) {
-    const bool forward = instruction.kind == InstructionKind::kForward ||
-                         instruction.kind == InstructionKind::kFinish ||
-                         instruction.kind == InstructionKind::kGather;
     if (instruction.kind == InstructionKind::kLossCheck ||
         instruction.kind == InstructionKind::kCommit) {
       return;
     }
-    for (const BufferId input : instruction.inputs) {
-      if (!forward || found || input == kNoBuffer) continue;
-      const Region region = buffer(input).region;
-      if (region != Region::kInput && region != Region::kParameter) continue;
-      if (plan_.gather && region == Region::kInput && buffer(input).batched) continue;
-      const NodeId node = buffer(input).node;
-      found =
-          non_finite_in(input, plan_.nodes[static_cast<std::size_t>(node)], first, count, block);
+    const bool forward = instruction.kind == InstructionKind::kForward ||
+                         instruction.kind == InstructionKind::kFinish ||
+                         instruction.kind == InstructionKind::kGather;
+    if (!forward) {
+      run_instruction(instruction, first, count, block, 0);
+      continue;
     }
-    if (found) return;
-    run_instruction(instruction, first, count, block, 0);
-    if (!forward || instruction.output == kNoBuffer) continue;
-    const PlanNode& node = plan_.nodes[static_cast<std::size_t>(instruction.node)];
-    found = non_finite_in(instruction.output, node, first, count, block);
+    found = non_finite_input(instruction, first, count, block);
+    if (!found) found = run_and_look(instruction, first, count, block);
     if (found) return;
   }
+}
+
+std::optional<Run::NonFinite> Run::non_finite_input(const Instruction& instruction, Index first_row,
+                                                    Index rows, Index block) const {
+  for (const BufferId input : instruction.inputs) {
+    if (input == kNoBuffer) continue;
+    const Buffer& b = buffer(input);
+    if (b.region != Region::kInput && b.region != Region::kParameter) continue;
+    if (plan_.gather && b.region == Region::kInput && b.batched) continue;
+    const PlanNode& node = plan_.nodes[static_cast<std::size_t>(b.node)];
+    if (auto found = non_finite_in(input, node, first_row, rows, block)) return found;
+  }
+  return std::nullopt;
+}
+
+// Of an instruction that does the work of several, one after the other.
+std::optional<Run::NonFinite> Run::run_and_look(const Instruction& instruction, Index first_row,
+                                                Index rows, Index block) {
+  const auto look = [&](const Instruction& at) -> std::optional<NonFinite> {
+    if (instruction.output == kNoBuffer) return std::nullopt;
+    const PlanNode& node = plan_.nodes[static_cast<std::size_t>(at.node)];
+    return non_finite_in(instruction.output, node, first_row, rows, block);
+  };
+  if (instruction.fusion == nullptr) {
+    run_instruction(instruction, first_row, rows, block, 0);
+    return look(instruction);
+  }
+  BoundCall& call = workspace_.call(instruction, 0);
+  call.move_to(first_row, rows, block);
+  OpContext context = call.context();
+  context.epilogue = {};
+  instruction.function(context);
+  auto found = look(instruction);
+  for (const Instruction& next : instruction.fusion->replaced) {
+    if (found) break;
+    found = non_finite_input(next, first_row, rows, block);
+    if (found) break;
+    context.attributes = &plan_.nodes[static_cast<std::size_t>(next.node)].attributes;
+    context.inputs = {};
+    context.inputs[0] = context.output;
+    context.inputs[1] = window(next.inputs[1], first_row, rows, block, 0);
+    next.function(context);
+    found = look(next);
+  }
+  return found;
 }
 
 std::optional<Run::NonFinite> Run::non_finite_in(BufferId id, const PlanNode& node, Index first_row,

@@ -5,10 +5,10 @@
 #include <span>
 #include <vector>
 
+#include "bound_calls.hpp"
 #include "chainrule/core/tensor.hpp"
 #include "chainrule/runtime/executor.hpp"
 #include "chainrule/runtime/plan.hpp"
-#include "bound_calls.hpp"
 #include "plan_data.hpp"
 
 namespace chainrule::internal {
@@ -71,7 +71,7 @@ class WorkspaceData {
   std::byte* block_ = nullptr;
   std::byte* tile_scratch_ = nullptr;
   std::vector<Address> addresses_;
-  std::vector<BufferId> bound_;  ///< buffers whose address changes with the bindings
+  std::vector<BufferId> bound_;    ///< buffers whose address changes with the bindings
   std::vector<BoundCalls> calls_;  ///< by worker
 
   // What check() and bind() have seen; versions start at 1.

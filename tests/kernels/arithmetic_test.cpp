@@ -85,7 +85,7 @@ TYPED_TEST(ArithmeticTest, OverwritingIgnoresWhatWasThere) {
     kernels.row_sum(a.in(), row_sums.out(), false);
     EXPECT_GT(row_sums(1, 0), T(5));
     Matrix<T> c(2, 2, {0, 0}, nan);
-    kernels.gemm({a.data(), 5, 1}, {a.data(), 2, 2, 5}, c.out(), false);
+    kernels.gemm({a.data(), 5, 1}, {a.data(), 2, 2, 5}, c.out(), false, {});
     EXPECT_TRUE(std::isfinite(c(1, 1)));
   });
 }

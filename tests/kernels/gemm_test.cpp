@@ -54,8 +54,8 @@ void check_product(const Kernels<T>& kernels, Index m, Index n, Index k, bool tr
   Matrix<T> c(m, n, {placement.extra, 3});
   const Matrix<T> before(m, n, {placement.extra, 3}, uniform<T>(-1, 1, 3));
   Matrix<T> sum(m, n, {placement.extra, 3}, uniform<T>(-1, 1, 3));
-  kernels.gemm(a.view(), b.in(), c.out(), false);
-  kernels.gemm(a.view(), b.in(), sum.out(), true);
+  kernels.gemm(a.view(), b.in(), c.out(), false, {});
+  kernels.gemm(a.view(), b.in(), sum.out(), true, {});
   expect_product<T>(a, b, c, nullptr);
   expect_product<T>(a, b, sum, &before);
   EXPECT_TRUE(c.padding_intact());
@@ -88,15 +88,15 @@ TYPED_TEST(GemmTest, EmptyInnerDimensionStoresZerosOrKeepsTheSum) {
   for_each_architecture<T>([](const Kernels<T>& kernels) {
     Matrix<T> c(3, 17, {2, 0}, uniform<T>(1, 2, 1));
     const Matrix<T> before(3, 17, {2, 0}, uniform<T>(1, 2, 1));
-    kernels.gemm({nullptr, 0, 0}, {nullptr, 0, 17, 17}, c.out(), true);
+    kernels.gemm({nullptr, 0, 0}, {nullptr, 0, 17, 17}, c.out(), true, {});
     EXPECT_TRUE(c.same_bits(before));
-    kernels.gemm({nullptr, 0, 0}, {nullptr, 0, 17, 17}, c.out(), false);
+    kernels.gemm({nullptr, 0, 0}, {nullptr, 0, 17, 17}, c.out(), false, {});
     for (Index i = 0; i < 3; ++i) {
       for (Index j = 0; j < 17; ++j) EXPECT_EQ(c(i, j), T(0));
     }
     EXPECT_TRUE(c.padding_intact());
-    kernels.gemm({nullptr, 0, 0}, {nullptr, 4, 0, 0}, {nullptr, 3, 0, 0}, false);
-    kernels.gemm({nullptr, 0, 0}, {nullptr, 4, 17, 17}, {nullptr, 0, 17, 17}, false);
+    kernels.gemm({nullptr, 0, 0}, {nullptr, 4, 0, 0}, {nullptr, 3, 0, 0}, false, {});
+    kernels.gemm({nullptr, 0, 0}, {nullptr, 4, 17, 17}, {nullptr, 0, 17, 17}, false, {});
   });
 }
 
@@ -112,12 +112,12 @@ TYPED_TEST(GemmTest, BitsDependOnTheInnerDimensionAlone) {
       const Matrix<T> b(k, n, {5, 1}, uniform<T>(-1, 1, 2));
       const Matrix<T> dense_b(k, n, {0, 0}, [&](Index i, Index j) { return b(i, j); });
       Matrix<T> whole(m, n);
-      kernels.gemm(a.view(), b.in(), whole.out(), false);
+      kernels.gemm(a.view(), b.in(), whole.out(), false, {});
       for (const Index step : {1, 2, 5, 13, 14, 15, 42}) {
         Matrix<T> parts(m, n, {9, 2});
         for (Index i = 0; i < m; i += step) {
           const Index rows = std::min(step, m - i);
-          kernels.gemm(a.view(i), dense_b.in(), {&parts(i, 0), rows, n, parts.ld()}, false);
+          kernels.gemm(a.view(i), dense_b.in(), {&parts(i, 0), rows, n, parts.ld()}, false, {});
         }
         EXPECT_TRUE(parts.same_bits(whole)) << "rows by " << step;
       }
@@ -126,7 +126,7 @@ TYPED_TEST(GemmTest, BitsDependOnTheInnerDimensionAlone) {
         for (Index j = 0; j < n; j += step) {
           const Index columns = std::min(step, n - j);
           kernels.gemm(a.view(), {b.data() + j, k, columns, b.ld()},
-                       {&parts(0, j), m, columns, parts.ld()}, false);
+                       {&parts(0, j), m, columns, parts.ld()}, false, {});
         }
         EXPECT_TRUE(parts.same_bits(whole)) << "columns by " << step;
       }
@@ -142,7 +142,7 @@ TYPED_TEST(GemmTest, OneChainOfFusedMultiplyAddsAscending) {
   for (const KernelTable* table : available_kernels()) {
     SCOPED_TRACE(std::string(table->architecture));
     Matrix<T> c(2, 3);
-    table->get<T>().gemm(a.view(), b.in(), c.out(), false);
+    table->get<T>().gemm(a.view(), b.in(), c.out(), false, {});
     for (Index i = 0; i < 2; ++i) {
       for (Index j = 0; j < 3; ++j) {
         T sum = 0;
@@ -166,7 +166,7 @@ TYPED_TEST(GemmTest, NanStaysInItsRowAndColumn) {
     const Matrix<T> b(4, 17, {0, 0}, uniform<T>(-1, 1, 2));
     a.storage(2, 1) = std::numeric_limits<T>::quiet_NaN();
     Matrix<T> c(5, 17);
-    kernels.gemm(a.view(), b.in(), c.out(), false);
+    kernels.gemm(a.view(), b.in(), c.out(), false, {});
     for (Index i = 0; i < 5; ++i) {
       for (Index j = 0; j < 17; ++j) EXPECT_EQ(std::isnan(c(i, j)), i == 2);
     }

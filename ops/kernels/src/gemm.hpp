@@ -8,10 +8,13 @@
 
 #include "chainrule/kernels/kernel_table.hpp"
 #include "loop.hpp"
+#include "unary.hpp"
 
 // c (+)= a b without packing. A tile of c lives in registers: up to kGemmRows rows of two vectors,
 // or half as many rows of four. The inner dimension is cut in blocks between which the tile rests
-// in c, so each element stays one ascending chain of FMAs whatever the tiles.
+// in c, so each element stays one ascending chain of FMAs whatever the tiles. What follows a
+// product follows it tile by tile: bias and relu in registers, other functions while the tile is in
+// L1.
 
 namespace chainrule::simd {
 
@@ -31,6 +34,11 @@ struct GemmTile {
   Index inner;
   Index last;   ///< columns of the last vector where it is a partial one
   bool load_c;  ///< start from c rather than zero
+  // What is done before the store, as GemmFinish says; its pointers moved to this tile.
+  const T* bias = nullptr;
+  bool relu = false;
+  const T* relu_output = nullptr;  ///< of the relu whose derivative is multiplied
+  Index relu_output_ld = 0;
 };
 
 /// R rows x V vectors; Last is the access to the last vector.
@@ -66,6 +74,23 @@ void gemm_tile(const GemmTile<Value<B>>& tile) {
     });
     unrolled<kGroups>([&](auto g) { a[g] += tile.a_column; });
     b += tile.b_ld;
+  }
+
+  if (tile.bias != nullptr) {
+    unrolled<V>([&](auto v) {
+      const B bias = load_vector(tile.bias, v);
+      unrolled<R>([&](auto r) { sum[r][v] = sum[r][v] + bias; });
+    });
+  }
+  const Relu<B> relu(nullptr);
+  if (tile.relu) {
+    unrolled<R>([&](auto r) { unrolled<V>([&](auto v) { sum[r][v] = relu(sum[r][v]); }); });
+  }
+  if (tile.relu_output != nullptr) {
+    unrolled<R>([&](auto r) {
+      const T* const y = tile.relu_output + r * tile.relu_output_ld;
+      unrolled<V>([&](auto v) { sum[r][v] = relu.gradient(load_vector(y, v), sum[r][v]); });
+    });
   }
 
   unrolled<R>([&](auto r) {
@@ -110,9 +135,56 @@ struct GemmTiles {
 template <class B>
 inline constexpr GemmTiles<B> kGemmTiles = GemmTiles<B>::make();
 
-/// The rows [0, rows) of c and a against the inner block that `tile` describes.
+/// The finish of one call, moved from tile to tile.
 template <class B>
-void gemm_block(GemmTile<Value<B>> tile, Index rows, Index columns) {
+class GemmEnding {
+  using T = Value<B>;
+
+ public:
+  explicit GemmEnding(const GemmFinish<T>& finish)
+      : finish_(finish),
+        gradient_(finish.source.data != nullptr),
+        relu_(finish.function == UnaryKernel::kRelu) {}
+
+  /// What the tile at (i, j) does itself.
+  void prepare(GemmTile<T>& tile, Index i, Index j) const {
+    if (finish_.bias != nullptr) tile.bias = finish_.bias + j;
+    tile.relu = relu_ && !gradient_;
+    if (relu_ && gradient_) {
+      tile.relu_output = finish_.source.row(i) + j;
+      tile.relu_output_ld = finish_.source.ld;
+    }
+  }
+
+  /// What is left to do to a stored tile.
+  void complete(Out<B> tile, Index i, Index j) const {
+    if (relu_ || finish_.function == UnaryKernel::kCount) return;
+    const auto f = static_cast<std::size_t>(finish_.function);
+    if (gradient_) {
+      const In<B> source{finish_.source.row(i) + j, tile.rows, tile.columns, finish_.source.ld};
+      kFunctions.unary_backward[f](source, tile, tile, finish_.parameters, false);
+    } else {
+      kFunctions.unary[f](tile, tile, finish_.parameters);
+    }
+  }
+
+ private:
+  static constexpr Kernels<T> kFunctions = [] {
+    Kernels<T> kernels{};
+    set_all_unary<B>(kernels);
+    return kernels;
+  }();
+
+  GemmFinish<T> finish_;
+  bool gradient_;
+  bool relu_;
+};
+
+/// c's rows [first_row, first_row + rows) against the inner block that `tile` describes; `ending`
+/// is null where other inner blocks follow.
+template <class B>
+void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index rows, Index columns,
+                const GemmEnding<B>* ending) {
   using Tiles = GemmTiles<B>;
   const bool flat = rows <= Tiles::kFlatRows;
   const Index most_vectors = flat ? 4 : 2;
@@ -130,8 +202,12 @@ void gemm_block(GemmTile<Value<B>> tile, Index rows, Index columns) {
       const Index height = (rows - i) / (row_tiles - t);
       tile.a = a + i * tile.a_row;
       tile.c = c + i * tile.c_ld + j;
+      if (ending != nullptr) ending->prepare(tile, first_row + i, j);
       kGemmTiles<B>.of[static_cast<std::size_t>(height - 1)][static_cast<std::size_t>(vectors - 1)]
                       [tile.last != 0 ? 1 : 0](tile);
+      if (ending != nullptr) {
+        ending->complete({tile.c, height, rest, tile.c_ld}, first_row + i, j);
+      }
       i += height;
     }
     if (tile.inner > 0) tile.b += rest;  // b may be null
@@ -139,8 +215,10 @@ void gemm_block(GemmTile<Value<B>> tile, Index rows, Index columns) {
 }
 
 template <class B>
-void gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate) {
+void gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate,
+          const GemmFinish<Value<B>>& finish) {
   const Index inner = b.rows;
+  const GemmEnding<B> ending(finish);
   for (Index i = 0; i < c.rows; i += kGemmRowBlock) {
     const Index rows = std::min(c.rows - i, kGemmRowBlock);
     Index k = 0;
@@ -156,7 +234,7 @@ void gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate) {
                      .inner = depth,
                      .last = 0,
                      .load_c = accumulate || k > 0},
-                    rows, c.columns);
+                    i, rows, c.columns, k + depth == inner ? &ending : nullptr);
       k += depth;
     } while (k < inner);
   }

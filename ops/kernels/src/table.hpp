@@ -33,17 +33,7 @@ double fma_burst(Index iterations, Value<B>* sink) {
 
 template <class B>
 constexpr void set_elementwise(Kernels<Value<B>>& k) {
-  set_unary<B, Relu>(k, UnaryKernel::kRelu);
-  set_unary<B, LeakyRelu>(k, UnaryKernel::kLeakyRelu);
-  set_unary<B, Elu>(k, UnaryKernel::kElu);
-  set_unary<B, Sigmoid>(k, UnaryKernel::kSigmoid);
-  set_unary<B, Tanh>(k, UnaryKernel::kTanh);
-  set_unary<B, Softplus>(k, UnaryKernel::kSoftplus);
-  set_unary<B, Silu>(k, UnaryKernel::kSilu);
-  set_unary<B, Gelu>(k, UnaryKernel::kGelu);
-  set_unary<B, GeluTanh>(k, UnaryKernel::kGeluTanh);
-  set_unary<B, Exp>(k, UnaryKernel::kExp);
-  set_unary<B, Log>(k, UnaryKernel::kLog);
+  set_all_unary<B>(k);
 
   set_loss<B, SquaredError>(k, LossKernel::kSquaredError);
   set_loss<B, AbsoluteError>(k, LossKernel::kAbsoluteError);

@@ -227,4 +227,19 @@ constexpr void set_unary(Kernels<Value<B>>& kernels, UnaryKernel which) {
   kernels.unary_curvature[k] = &unary_curvature<B, F>;
 }
 
+template <class B>
+constexpr void set_all_unary(Kernels<Value<B>>& kernels) {
+  set_unary<B, Relu>(kernels, UnaryKernel::kRelu);
+  set_unary<B, LeakyRelu>(kernels, UnaryKernel::kLeakyRelu);
+  set_unary<B, Elu>(kernels, UnaryKernel::kElu);
+  set_unary<B, Sigmoid>(kernels, UnaryKernel::kSigmoid);
+  set_unary<B, Tanh>(kernels, UnaryKernel::kTanh);
+  set_unary<B, Softplus>(kernels, UnaryKernel::kSoftplus);
+  set_unary<B, Silu>(kernels, UnaryKernel::kSilu);
+  set_unary<B, Gelu>(kernels, UnaryKernel::kGelu);
+  set_unary<B, GeluTanh>(kernels, UnaryKernel::kGeluTanh);
+  set_unary<B, Exp>(kernels, UnaryKernel::kExp);
+  set_unary<B, Log>(kernels, UnaryKernel::kLog);
+}
+
 }  // namespace chainrule::simd

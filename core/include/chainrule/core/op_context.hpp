@@ -57,6 +57,15 @@ struct TangentOperands {
   std::array<TensorView, kMaxInputs> input_gradients;  ///< data == nullptr: not wanted
 };
 
+/// What a call also does to its result: the work of elementwise ops that the planner has fused into
+/// it, see OpTraits::accepts_epilogue.
+struct Epilogue {
+  ConstTensorView bias;                    ///< first, one number a column; data == nullptr: none
+  int function = -1;                       ///< then OpTraits::epilogue_function of an op; -1: none
+  const Attributes* attributes = nullptr;  ///< of that op
+  ConstTensorView source;  ///< in backward: the function's input or output, whichever it reads
+};
+
 /// Everything one call of an op's function sees. Plain data, filled in by the executor.
 ///
 /// Batched operands are windows on the rows of this call; operands without a batch dimension are
@@ -82,6 +91,7 @@ struct OpContext {
   std::array<TensorView, kMaxInputs> input_gradients;  ///< data == nullptr: not wanted
   double* partial = nullptr;  ///< batch reductions: sums of this block, one per output column
 
+  Epilogue epilogue;
   const TileRunner* tiles = nullptr;          ///< whole-batch ops only
   const TangentOperands* tangents = nullptr;  ///< forward mode only
 

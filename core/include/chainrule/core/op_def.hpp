@@ -32,6 +32,13 @@ struct BackwardReads {
   bool output = false;
 };
 
+/// How an elementwise op may be fused into the one before it.
+enum class EpilogueKind : std::uint8_t {
+  kNone,
+  kBias,      ///< y(i, j) = x(i, j) + input 1 (j)
+  kFunction,  ///< y = f(x), f having a number that its producers know
+};
+
 /// Bit mask of "every input".
 inline constexpr std::uint32_t kAllInputs = (1U << kMaxInputs) - 1;
 
@@ -48,6 +55,11 @@ struct OpTraits {
   bool output_may_alias_input = false;  ///< forward works with output and input 0 in one buffer
   bool gradient_may_alias = false;      ///< backward works with input 0's gradient in place of dY
   bool handles_overwrite = false;  ///< backward honours OpContext::overwrite; else it is cleared
+  EpilogueKind epilogue = EpilogueKind::kNone;
+  int epilogue_function = -1;  ///< the number of a kFunction
+  /// forward does what OpContext::epilogue says to its output, backward to the gradient of input 0
+  /// when it overwrites that; with the bits that the ops would give.
+  bool accepts_epilogue = false;
   int weight_input = -1;  ///< input whose gradient weight_gradient() computes instead of backward()
   int mirror_input = -1;  ///< input whose transpose backward() reads as OpContext::mirror
   int state_input = -1;   ///< first of the inputs that commit() may write (running statistics)

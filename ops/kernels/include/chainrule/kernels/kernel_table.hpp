@@ -59,6 +59,16 @@ struct StridedView {
   Index column_stride = 0;
 };
 
+/// What gemm does to the elements of c once their sums are complete, in this order. The bits are
+/// those that the kernels of these names would give afterwards.
+template <class T>
+struct GemmFinish {
+  const T* bias = nullptr;                     ///< add_bias
+  UnaryKernel function = UnaryKernel::kCount;  ///< `unary`, or with a source ...
+  MatrixView<const T> source{};                ///< ... `unary_backward`, of c's shape
+  const double* parameters = nullptr;          ///< of the function
+};
+
 /// The kernels of one architecture for one element type. Views may have any leading dimension and
 /// any alignment; no kernel writes the padding between a row's columns and its leading dimension.
 /// `accumulate` false overwrites the destination without reading it. Rows are independent, and a
@@ -104,10 +114,10 @@ struct Kernels {
   /// y(j, i) = x(i, j).
   void (*transpose)(In x, Out y);
 
-  /// c (+)= a * b, a is c.rows x b.rows. Every element is one chain of fused multiply-adds in
-  /// ascending order of the inner index (multiply then add where the architecture has no FMA), so
-  /// its bits depend on the inner dimension alone.
-  void (*gemm)(StridedView<T> a, In b, Out c, bool accumulate);
+  /// c (+)= a * b, a is c.rows x b.rows, then what `finish` says. Every element is one chain of
+  /// fused multiply-adds in ascending order of the inner index (multiply then add where the
+  /// architecture has no FMA), so its bits depend on the inner dimension alone.
+  void (*gemm)(StridedView<T> a, In b, Out c, bool accumulate, const GemmFinish<T>& finish);
 
   void (*softmax)(In x, Out y);
   void (*softmax_backward)(In y, In dy, Out dx, bool accumulate);
