@@ -55,7 +55,7 @@ class Printer {
       line("    label=\"{} {}\";", p, kPhaseNames[static_cast<std::size_t>(phase.kind)]);
       int i = 0;
       for (const Instruction& instruction : phase.instructions) {
-        line("    i{}_{} [label=\"{} {}\"];", p, i++, kind(instruction), node(instruction.node));
+        line("    i{}_{} [label=\"{} {}\"];", p, i++, kind(instruction), nodes(instruction));
       }
       for (const TileGroup& group : phase.groups) {
         line("    i{}_{} [label=\"tiles {}\"];", p, i++, node(group.node));
@@ -84,7 +84,16 @@ class Printer {
     return plan_.nodes[static_cast<std::size_t>(id)].name;
   }
 
-  // "backward relu_3: d h, h -> d z (overwrite)"
+  // "matmul_1 + add_bias_2": all whose work the instruction does.
+  std::string nodes(const Instruction& instruction) const {
+    std::string text = node(instruction.node);
+    if (instruction.fusion != nullptr) {
+      for (const Instruction& also : instruction.fusion->replaced) text += " + " + node(also.node);
+    }
+    return text;
+  }
+
+  // "backward relu_3: d h, h -> d z"
   std::string one(const Instruction& instruction) const {
     std::string reads;
     std::string writes;
@@ -92,11 +101,7 @@ class Printer {
       std::string& list = write ? writes : reads;
       list += (list.empty() ? "" : ", ") + plan_.buffers[static_cast<std::size_t>(id)].name;
     });
-    std::string nodes = node(instruction.node);
-    if (instruction.fusion != nullptr) {
-      for (const Instruction& also : instruction.fusion->replaced) nodes += " + " + node(also.node);
-    }
-    return fmt::format("{} {}: {} -> {}", kind(instruction), nodes, reads, writes);
+    return fmt::format("{} {}: {} -> {}", kind(instruction), nodes(instruction), reads, writes);
   }
 
   void tile_group(const TileGroup& group) {

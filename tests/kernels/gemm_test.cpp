@@ -173,5 +173,54 @@ TYPED_TEST(GemmTest, NanStaysInItsRowAndColumn) {
   });
 }
 
+/// The finish that names `function` with a source, and the kernels it stands for.
+template <class T>
+void check_finish(const Kernels<T>& kernels, UnaryKernel function, bool with_bias, bool with_source,
+                  Index m, Index n) {
+  SCOPED_TRACE(::testing::Message() << "function " << at(function) << " bias " << with_bias
+                                    << " source " << with_source << " of " << m << " x " << n);
+  const Index k = 600;  // two inner blocks: only the last one is finished
+  const double parameter = 0.3;
+  const LeftFactor<T> a(m, k, {0, 0}, false, 1);
+  const Matrix<T> b(k, n, {3, 1}, uniform<T>(0, 0.01, 2));
+  const Matrix<T> bias(1, n, {0, 1}, uniform<T>(0.1, 1, 3));
+  const Matrix<T> source(m, n, {5, 2}, uniform<T>(-1, 1, 4));
+  GemmFinish<T> finish{.function = function, .parameters = &parameter};
+  if (with_bias) finish.bias = bias.data();
+  if (with_source) finish.source = source.in();
+  Matrix<T> fused(m, n, {2, 3});
+  kernels.gemm(a.view(), b.in(), fused.out(), false, finish);
+
+  Matrix<T> separate(m, n);
+  kernels.gemm(a.view(), b.in(), separate.out(), false, {});
+  if (with_bias) kernels.add_bias(separate.in(), bias.data(), separate.out());
+  if (function != UnaryKernel::kCount) {
+    const auto f = static_cast<std::size_t>(function);
+    if (with_source) {
+      kernels.unary_backward[f](source.in(), separate.in(), separate.out(), &parameter, false);
+    } else {
+      kernels.unary[f](separate.in(), separate.out(), &parameter);
+    }
+  }
+  EXPECT_TRUE(fused.same_bits(separate));
+  EXPECT_TRUE(fused.padding_intact());
+}
+
+TYPED_TEST(GemmTest, AFinishHasTheBitsOfTheKernelsItStandsFor) {
+  for_each_architecture<TypeParam>([](const Kernels<TypeParam>& kernels) {
+    for (int f = 0; f <= static_cast<int>(UnaryKernel::kCount); ++f) {
+      const auto function = static_cast<UnaryKernel>(f);
+      for (const bool bias : {false, true}) {
+        for (const bool source : {false, true}) {
+          for (const Index n : {1, 10, 33}) {
+            check_finish(kernels, function, bias, source, 1, n);
+            check_finish(kernels, function, bias, source, 17, n);
+          }
+        }
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace chainrule::test

@@ -49,23 +49,21 @@ struct Mlp {
 
 // One row segment carries a block from the inputs to the gradients of its rows, since the seed is
 // known beforehand; then the loss is finished and tested; then tiles of weights get their gradient
-// and their update. x wants no gradient, so that w1 needs no transpose.
+// and their update. Bias and relu are part of the product before them, relu's derivative is part of
+// the product behind it. x wants no gradient, so that w1 needs no transpose.
 TEST(PlanPrint, OfATrainingStep) {
   Mlp net;
   EXPECT_EQ(phases(compile(net.graph, net.training())), R"(
 phase 0 WholeBatch
   seed loss:  -> d loss
 phase 1 RowSegment
-  forward xw: x, w1 -> xw
-  forward z1: xw, b1 -> z1
-  forward a1: z1 -> a1
+  forward xw + z1 + a1: x, w1, b1 -> a1
   forward z2: a1, w2 -> z2
   forward rows: z2, y -> rows, rows saved
   forward loss: rows -> loss parts
   backward loss: d loss -> d rows
   backward rows: y, rows saved, d rows -> d z2
-  backward z2: a1, w2 transposed, d z2 -> d a1
-  backward a1: a1, d a1 -> d z1
+  backward z2 + a1: a1, w2 transposed, d z2, a1 -> d z1
   backward z1: d z1 -> d xw, d b1 parts
 phase 2 WholeBatch
   finish loss: loss parts -> loss
@@ -93,9 +91,7 @@ TEST(PlanPrint, OfInference) {
   Mlp net;
   EXPECT_EQ(phases(compile(net.graph, {.mode = Mode::kInference, .outputs = {net.z2}})), R"(
 phase 0 RowSegment
-  forward xw: x, w1 -> xw
-  forward z1: xw, b1 -> z1
-  forward a1: z1 -> a1
+  forward xw + z1 + a1: x, w1, b1 -> a1
   forward z2: a1, w2 -> z2
 )");
 }
@@ -106,9 +102,7 @@ TEST(PlanPrint, OfGatheredInputs) {
 phase 0 RowSegment
   gather x: x -> x rows
   gather y: y -> y rows
-  forward xw: x rows, w1 -> xw
-  forward z1: xw, b1 -> z1
-  forward a1: z1 -> a1
+  forward xw + z1 + a1: x rows, w1, b1 -> a1
   forward z2: a1, w2 -> z2
   forward rows: z2, y rows -> rows, rows saved
 )");
@@ -248,10 +242,10 @@ TEST(PlanPrint, AsGraphviz) {
   for (const char* part : {
            "label=\"1 RowSegment\"",
            "label=\"3 WeightTiles\"",
-           "i1_2 [label=\"forward a1\"];",
+           "i1_0 [label=\"forward xw + z1 + a1\"];",
            "i3_0 [label=\"tiles w2\"];",
-           "i1_1 -> i1_2 [label=\"z1\"];",    // between instructions
-           "i1_7 -> i3_0 [label=\"d z2\"];",  // from a block's work to a weight tile
+           "i1_1 -> i1_2 [label=\"z2\"];",    // between instructions
+           "i1_5 -> i3_0 [label=\"d z2\"];",  // from a block's work to a weight tile
            "i2_0 -> i2_1 [label=\"loss\"];",
        }) {
     EXPECT_THAT(dot, HasSubstr(part));
