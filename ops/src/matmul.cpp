@@ -16,6 +16,7 @@ struct Matmul {
                                     .handles_overwrite = true,
                                     .accepts_epilogue = true,
                                     .weight_input = 1,
+                                    .weight_columns = true,
                                     .mirror_input = 1};
 
   static Shape infer(const InferContext& context) {

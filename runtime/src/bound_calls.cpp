@@ -41,6 +41,7 @@ class CallBinder {
 
   void bind(BoundCall& call, const TileRunner& tiles) {
     const std::size_t first_move = moves_.size();
+    call.at_ = {.first = -1};  // move_to() moves
     bind_values(call.context_, tiles);
     if (instruction_.partial != kNoBuffer) {
       const Address& partial = addresses_[instruction_.partial];
@@ -54,6 +55,11 @@ class CallBinder {
       for (std::size_t i = 0; i < kMaxInputs; ++i) {
         place(call.context_.input_gradients[i], instruction_.input_gradients[i]);
       }
+    }
+    call.output_gradient_ = static_cast<const std::byte*>(call.context_.output_gradient.data);
+    if (call.tangents_ != nullptr) {
+      call.output_gradient_tangent_ =
+          static_cast<const std::byte*>(call.tangents_->output_gradient.data);
     }
     call.moves_ = std::span<const Move>(moves_).subspan(first_move);
   }
@@ -81,9 +87,7 @@ class CallBinder {
     if (!moves(instruction_, b)) return;
     moves_.push_back({.data = const_cast<const void**>(&view.data),
                       .rows = b.batched ? &view.rows : nullptr,
-                      .base = address.base,
-                      .row_bytes = address.row_bytes,
-                      .part_bytes = address.part_bytes});
+                      .address = address});
   }
 
   void bind_values(OpContext& context, const TileRunner& tiles) {
@@ -95,7 +99,7 @@ class CallBinder {
     context.mode = plan_.mode;
     context.input_count = instruction_.input_count;
     context.overwrite = instruction_.overwrite;
-    context.first_row = instruction_.row_block ? -1 : 0;  // move_to() moves
+    context.first_row = 0;
     context.rows = tile ? context.output_gradient.rows : own_rows();
     context.batch_rows = instruction_.row_block ? batch_rows_ : context.rows;
     context.tiles = &tiles;

@@ -10,15 +10,34 @@
 
 namespace chainrule::internal {
 
-struct Address;
+/// Rows of the batch that a call works on: a block, or some blocks in a row.
+struct RowWindow {
+  Index first = 0;
+  Index count = 0;
+  Index block = 0;  ///< the number of the first block
+  Index local = 0;  ///< the first row's place in the worker's own memory
 
-/// An operand of which every block of rows has its own window.
+  bool operator==(const RowWindow&) const = default;
+};
+
+/// Where one buffer is right now.
+struct Address {
+  std::byte* base = nullptr;
+  Index row_bytes = 0;    ///< from one row of the batch to the next; 0 for memory of a worker
+  Index local_bytes = 0;  ///< from one row to the next of memory of a worker; else 0
+  Index part_bytes = 0;   ///< from one block's partial to the next
+  Index ld = 0;
+
+  std::byte* at(const RowWindow& rows) const noexcept {
+    return base + rows.first * row_bytes + rows.local * local_bytes + rows.block * part_bytes;
+  }
+};
+
+/// An operand of which every window of rows has its own.
 struct Move {
   const void** data;
-  Index* rows;  ///< null: all blocks have as many
-  const std::byte* base;
-  Index row_bytes;
-  Index part_bytes;
+  Index* rows;  ///< null: all windows have as many
+  Address address;
 };
 
 /// An instruction's context for one worker, complete but for what depends on the block of rows.
@@ -31,25 +50,40 @@ class BoundCall {
                                 : context_.input_gradients[input];
   }
 
-  /// Points the operands at rows [first_row, first_row + rows) of the batch, block `block`.
-  void move_to(Index first_row, Index rows, Index block) noexcept {
-    if (first_row == context_.first_row && rows == context_.rows) return;
-    context_.first_row = first_row;
-    context_.rows = rows;
+  /// Points the operands at these rows.
+  void move_to(const RowWindow& rows) noexcept {
+    if (rows == at_) return;
+    at_ = rows;
+    context_.first_row = rows.first;
+    context_.rows = rows.count;
     for (const Move& move : moves_) {
-      *move.data = move.base + first_row * move.row_bytes + block * move.part_bytes;
-      if (move.rows != nullptr) *move.rows = rows;
+      *move.data = move.address.at(rows);
+      if (move.rows != nullptr) *move.rows = rows.count;
     }
-    context_.partial = reinterpret_cast<double*>(partial_ + block * partial_bytes_);
+    context_.partial = reinterpret_cast<double*>(partial_ + rows.block * partial_bytes_);
+  }
+
+  /// Points dY, and its tangent, at columns [first, first + count).
+  void move_to_columns(Index first, Index count) noexcept {
+    const auto move = [&](ConstTensorView& view, const std::byte* base) {
+      if (base == nullptr) return;
+      view.data = base + first * size_of(view.dtype);
+      view.columns = count;
+    };
+    move(context_.output_gradient, output_gradient_);
+    if (tangents_ != nullptr) move(tangents_->output_gradient, output_gradient_tangent_);
   }
 
  private:
   friend class CallBinder;
   friend class BoundCalls;
 
+  RowWindow at_;
   OpContext context_;
   std::unique_ptr<TangentOperands> tangents_;  ///< of instructions of forward mode
   std::span<const Move> moves_;
+  const std::byte* output_gradient_ = nullptr;          ///< column 0 of dY ...
+  const std::byte* output_gradient_tangent_ = nullptr;  ///< ... and of its tangent
   std::byte* partial_ = nullptr;
   Index partial_bytes_ = 0;
 };

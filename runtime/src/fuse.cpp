@@ -41,9 +41,10 @@ class Fuser {
 
  private:
   Touches& touches(BufferId id) { return touches_[static_cast<std::size_t>(id)]; }
-  const OpTraits& traits(const Instruction& instruction) const {
-    return graph_.node(instruction.node).op->traits;
+  const OpDef& op(const Instruction& instruction) const {
+    return *graph_.node(instruction.node).op;
   }
+  const OpTraits& traits(const Instruction& instruction) const { return op(instruction).traits; }
 
   void note(const Instruction& instruction) {
     for_each_operand(instruction, [&](BufferId id, bool writes) {
@@ -77,12 +78,15 @@ class Fuser {
     const bool backward = instruction.kind == InstructionKind::kBackward &&
                           instruction.input_gradients[0] != kNoBuffer &&
                           (instruction.overwrite & 1U) != 0;
-    return (forward || backward) && traits(instruction).accepts_epilogue;
+    return (forward || backward) && traits(instruction).accepts_epilogue &&
+           op(instruction).may_be_fused();
   }
 
   // True when `first`, at `position`, now does the work of `next` as well.
   bool absorb(Instruction& first, const Instruction& next, Index position) {
-    if (next.kind != first.kind || next.fusion != nullptr) return false;
+    if (next.kind != first.kind || next.fusion != nullptr || !op(next).may_be_fused()) {
+      return false;
+    }
     const bool forward = first.kind == InstructionKind::kForward;
     Fusion fusion = first.fusion != nullptr ? *first.fusion : Fusion{};
     const bool fits =

@@ -17,10 +17,14 @@ struct BlockRule {
   Index block_rows;
 };
 
-// Small enough that two workers share a small batch, large enough that weights are read from L2
-// few times. A function of the batch alone, because partial sums are added block by block.
+// Small enough that several workers share a small batch. A function of the batch alone, because
+// partial sums are added block by block.
 constexpr std::array<BlockRule, 2> kBlockRules = {{{64, 16}, {256, 32}}};
 constexpr Index kLargestBlock = 64;
+
+// Weights of a megabyte are read from L3 or memory once a stripe; activations of 128 rows still
+// stay in L2.
+constexpr Index kLargestStripe = 128;
 
 constexpr std::array<std::string_view, 3> kGemmNames = {"auto", "fused", "blas"};
 
@@ -68,6 +72,11 @@ Index Plan::max_blocks(Index rows) noexcept {
     most = std::max(most, blocks(std::min(rows, rule.up_to_rows)));
   }
   return most;
+}
+
+Index Plan::max_stripe_rows(Index rows) noexcept {
+  constexpr Index kUnit = kBlockRules[0].block_rows;
+  return std::min((std::max<Index>(rows, 1) + kUnit - 1) / kUnit * kUnit, kLargestStripe);
 }
 
 double Plan::flops(Index rows) const noexcept {

@@ -87,11 +87,12 @@ struct Instruction {
   NodeId node = -1;
   int input_count = 0;
   std::uint32_t overwrite = 0;
-  bool row_block = false;    ///< runs once per block of rows; else once per batch
-  bool in_place = false;     ///< its result may take over the memory of what it replaces
-  bool sums_blocks = false;  ///< its partial has one part per block; else one in all
-  bool cannot_fail = false;  ///< a contribution to a weight gradient that throws nothing
-  Index call = -1;           ///< its number among the plan's calls of ops; -1: no such call
+  bool row_block = false;       ///< runs once per block of rows; else once per batch
+  bool in_place = false;        ///< its result may take over the memory of what it replaces
+  bool sums_blocks = false;     ///< its partial has one part per block; else one in all
+  bool cannot_fail = false;     ///< a contribution to a weight gradient that throws nothing
+  bool block_by_block = false;  ///< writes one part a block, so it never runs over several
+  Index call = -1;              ///< its number among the plan's calls of ops; -1: no such call
   std::array<BufferId, kMaxInputs> inputs;
   std::array<BufferId, kMaxInputs> input_gradients;
   BufferId output = kNoBuffer;
@@ -129,13 +130,18 @@ struct TileGroup {
   Index columns = 0;
   Index ld = 0;
   Index tile_rows = 0;
+  Index tile_columns = 0;
   // The update, when there is one.
   bool update = false;
   int group = 0;
   BufferId parameter = kNoBuffer;
   BufferId mirror = kNoBuffer;
 
-  Index tiles() const noexcept { return tile_rows == 0 ? 0 : (rows + tile_rows - 1) / tile_rows; }
+  Index column_tiles() const noexcept { return (columns + tile_columns - 1) / tile_columns; }
+  Index tiles() const noexcept {
+    if (rows == 0 || columns == 0) return 0;
+    return (rows + tile_rows - 1) / tile_rows * column_tiles();
+  }
 };
 
 enum class PhaseKind : std::uint8_t { kWholeBatch, kRowSegment, kWeightTiles };

@@ -61,6 +61,10 @@ void Planner::number_calls() {
     for (Instruction& instruction : instructions) {
       const bool calls = instruction.function != nullptr || instruction.weight_function != nullptr;
       if (calls) instruction.call = plan_->calls++;
+      for_each_operand(instruction, [&](BufferId id, bool) {
+        const bool part = plan_->buffers[static_cast<std::size_t>(id)].region == Region::kPartial;
+        if (instruction.row_block && part) instruction.block_by_block = true;
+      });
     }
   };
   for (Phase& phase : plan_->phases) {

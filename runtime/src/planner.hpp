@@ -94,6 +94,7 @@ class Planner {
   BufferId mirror_of(NodeId id);
   BufferId add_transpose(NodeId id, std::string name, BufferId from, bool of_parameter);
   void emit_tile_groups(NodeId id);
+  void cut_in_tiles(TileGroup& group) const;
   void add_tile_group(NodeId id, const Target& target, bool update);
   bool may_fuse_update(const std::vector<Instruction>& contributions) const;
   void emit_update_checks();

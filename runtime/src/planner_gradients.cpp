@@ -7,14 +7,16 @@
 namespace chainrule::internal {
 namespace {
 
-// Weight tiles are sized so that the gradient tile and what it is made of stay in L2.
-constexpr Index kTileElements = 16384;
+// Weight tiles are sized so that the gradient's tile stays in L1, and what it is made of, windows
+// of columns of x and dY, in L2: 112 rows of 256 bytes. Where an op gives whole rows only, fewer.
+constexpr Index kTileRows = 112;
+constexpr Index kTileRowBytes = 256;
+constexpr Index kWholeRowsBytes = 65536;
 constexpr Index kMinTileRows = 8;
-constexpr Index kMaxTileRows = 112;
 
-Index tile_rows(Index rows, Index ld) {
-  const Index fitting = kTileElements / std::max<Index>(ld, 1) / kMinTileRows * kMinTileRows;
-  return std::min(rows, std::clamp(fitting, kMinTileRows, kMaxTileRows));
+Index fitting_rows(Index row_bytes) {
+  const Index fitting = kWholeRowsBytes / std::max<Index>(row_bytes, 1) / kMinTileRows;
+  return std::clamp(fitting * kMinTileRows, kMinTileRows, kTileRows);
 }
 
 bool has_bit(std::uint32_t mask, std::size_t bit) { return ((mask >> bit) & 1U) != 0; }
@@ -226,6 +228,17 @@ bool Planner::may_fuse_update(const std::vector<Instruction>& contributions) con
   });
 }
 
+void Planner::cut_in_tiles(TileGroup& group) const {
+  const bool by_columns = std::all_of(
+      group.contributions.begin(), group.contributions.end(), [&](const Instruction& c) {
+        return c.weight_function != nullptr && node(c.node).op->traits.weight_columns;
+      });
+  const Index element = size_of(options_.dtype);
+  group.tile_columns =
+      by_columns ? std::min(group.columns, kTileRowBytes / element) : group.columns;
+  group.tile_rows = std::min(group.rows, by_columns ? kTileRows : fitting_rows(group.ld * element));
+}
+
 void Planner::add_tile_group(NodeId id, const Target& target, bool update) {
   NodeState& s = state(id);
   Sum& sum = s.*target.sum;
@@ -237,7 +250,7 @@ void Planner::add_tile_group(NodeId id, const Target& target, bool update) {
   group.rows = shape.rows();
   group.columns = shape.columns();
   group.ld = padded_leading_dimension(group.columns, options_.dtype);
-  group.tile_rows = tile_rows(group.rows, group.ld);
+  cut_in_tiles(group);
   if (update) {
     group.update = true;
     group.group = s.group;
@@ -247,8 +260,9 @@ void Planner::add_tile_group(NodeId id, const Target& target, bool update) {
   if (!update || s.wanted || sum.written) {
     group.gradient = sum_buffer(id, target);
   } else {
+    const Index tile_ld = padded_leading_dimension(group.tile_columns, options_.dtype);
     plan_->tile_scratch_bytes =
-        std::max(plan_->tile_scratch_bytes, group.tile_rows * group.ld * size_of(options_.dtype));
+        std::max(plan_->tile_scratch_bytes, group.tile_rows * tile_ld * size_of(options_.dtype));
   }
   sum.written = true;
   drafts_.push_back({.kind = PhaseKind::kWeightTiles,

@@ -7,16 +7,6 @@
 #include "numeric.hpp"
 
 namespace chainrule::internal {
-namespace {
-
-TensorView rows_of(const TensorView& view, Index first, Index count) {
-  TensorView part = view;
-  part.data = static_cast<std::byte*>(view.data) + first * view.ld * size_of(view.dtype);
-  part.rows = count;
-  return part;
-}
-
-}  // namespace
 
 void clear_rows(const TensorView& view) noexcept {
   const Index element = size_of(view.dtype);
@@ -24,6 +14,15 @@ void clear_rows(const TensorView& view) noexcept {
     std::memset(static_cast<std::byte*>(view.data) + i * view.ld * element, 0,
                 static_cast<std::size_t>(view.columns * element));
   }
+}
+
+TensorView Run::Tile::of(const TensorView& view) const noexcept {
+  TensorView part = view;
+  part.data = static_cast<std::byte*>(view.data) +
+              (first_row * view.ld + first_column) * size_of(view.dtype);
+  part.rows = rows;
+  part.columns = columns;
+  return part;
 }
 
 Run::Run(WorkspaceData& workspace, const Bindings::Data& bindings, Index rows, Team& team) noexcept
@@ -34,6 +33,10 @@ Run::Run(WorkspaceData& workspace, const Bindings::Data& bindings, Index rows, T
       rows_(rows),
       block_rows_(Plan::block_rows(rows)),
       blocks_((rows + block_rows_ - 1) / block_rows_) {
+  const Index workers = team.helpers() + 1;
+  // OpenBLAS's bits depend on the rows of a call, which therefore are those of a block.
+  const Index share = plan_.gemm == GemmPath::kBlas ? 1 : (blocks_ + workers - 1) / workers;
+  stripe_blocks_ = std::clamp<Index>(share, 1, Plan::max_stripe_rows(rows) / block_rows_);
   workspace_.tiles.self = &team_;
   workspace_.tiles.run = [](void* self, Index count, void (*body)(void*, Index), void* argument) {
     struct Call {
@@ -75,7 +78,7 @@ void Run::execute() {
 
 void Run::refresh_mirrors() {
   if (plan_.mirrors.empty() || workspace_.mirror_version == bindings_.parameters->version()) return;
-  for (const Instruction& mirror : plan_.mirrors) run_instruction(mirror, 0, 0, 0, 0);
+  for (const Instruction& mirror : plan_.mirrors) run_instruction(mirror, {}, 0);
   workspace_.mirror_version = bindings_.parameters->version();
 }
 
@@ -88,25 +91,44 @@ struct Run::PhaseCall {
 void Run::run_row_segment(const Phase& phase) {
   PhaseCall call{this, &phase};
   team_.run({.function =
-                 [](void* argument, Index block, int worker) {
+                 [](void* argument, Index stripe, int worker) {
                    const PhaseCall& c = *static_cast<PhaseCall*>(argument);
-                   c.run->run_block(*c.phase, block, worker);
+                   c.run->run_stripe(*c.phase, stripe, worker);
                  },
              .argument = &call,
-             .count = blocks_});
+             .count = (blocks_ + stripe_blocks_ - 1) / stripe_blocks_});
 }
 
-void Run::run_block(const Phase& phase, Index block, int worker) {
-  const Index first = block * block_rows_;
-  const Index count = std::min(block_rows_, rows_ - first);
+void Run::run_stripe(const Phase& phase, Index stripe, int worker) {
+  const Index first = stripe * stripe_blocks_;
+  const Index count = std::min(stripe_blocks_, blocks_ - first);
+  try {
+    run_blocks(phase, first, count, worker);
+  } catch (...) {
+    // What the caller is told is the failure of the first block, however blocks were put together.
+    for (Index block = first; block < first + count && count > 1; ++block) {
+      run_blocks(phase, block, 1, worker);
+    }
+    throw;
+  }
+}
+
+void Run::run_blocks(const Phase& phase, Index first_block, Index count, int worker) {
+  const RowWindow all = blocks(first_block, count);
   for (const Instruction& instruction : phase.instructions) {
-    run_instruction(instruction, first, count, block, worker);
+    if (!instruction.block_by_block) {
+      run_instruction(instruction, all, worker);
+      continue;
+    }
+    for (Index block = 0; block < count; ++block) {
+      run_instruction(instruction, blocks(first_block + block, 1, block * block_rows_), worker);
+    }
   }
 }
 
 void Run::run_whole_batch(const Phase& phase) {
   for (const Instruction& instruction : phase.instructions) {
-    run_instruction(instruction, 0, rows_, 0, 0);
+    run_instruction(instruction, whole(), 0);
   }
 }
 
@@ -127,36 +149,43 @@ void Run::run_weight_tiles(const Phase& phase) {
              .count = phase.tiles});
 }
 
-void Run::run_tile(const TileGroup& group, Index tile, int worker) {
-  const Index first = tile * group.tile_rows;
-  const Index count = std::min(group.tile_rows, group.rows - first);
+void Run::run_tile(const TileGroup& group, Index number, int worker) {
+  const Index across = group.column_tiles();
+  Tile tile{.first_row = number / across * group.tile_rows,
+            .first_column = number % across * group.tile_columns,
+            .whole_rows = across == 1};
+  tile.rows = std::min(group.tile_rows, group.rows - tile.first_row);
+  tile.columns = std::min(group.tile_columns, group.columns - tile.first_column);
   TensorView gradient;
   if (group.gradient != kNoBuffer) {
-    gradient = rows_of(window(group.gradient, 0, 0, 0, worker), first, count);
+    gradient = tile.of(window(group.gradient, {}, worker));
   } else {
-    gradient = {workspace_.tile_scratch(worker), plan_.dtype, count, group.columns, group.ld};
+    gradient = {workspace_.tile_scratch(worker), plan_.dtype, tile.rows, tile.columns,
+                padded_leading_dimension(group.tile_columns, plan_.dtype)};
   }
   bool accumulate = group.gradient_holds_sum;
   for (const Instruction& contribution : group.contributions) {
-    contribute(contribution, gradient, accumulate, first, worker);
+    contribute(contribution, gradient, accumulate, tile, worker);
     accumulate = true;
   }
-  if (group.update) update_tile(group, gradient, first, worker);
+  if (group.update) update_tile(group, gradient, tile, worker);
 }
 
 void Run::contribute(const Instruction& instruction, const TensorView& gradient, bool accumulate,
-                     Index first_row, int worker) {
+                     const Tile& tile, int worker) {
   if (instruction.kind == InstructionKind::kPartialSum) {
-    add_parts(instruction, gradient, accumulate, first_row);
+    add_parts(instruction, gradient, accumulate, tile.first_row);
     return;
   }
-  OpContext& context = workspace_.call(instruction, worker).context();
+  BoundCall& call = workspace_.call(instruction, worker);
+  if (!tile.whole_rows) call.move_to_columns(tile.first_column, tile.columns);
+  OpContext& context = call.context();
   const auto target = static_cast<std::size_t>(
       plan_.nodes[static_cast<std::size_t>(instruction.node)].weight_input);
   context.overwrite = accumulate ? 0 : instruction.overwrite;
   if (!accumulate && instruction.overwrite == 0) clear_rows(gradient);
-  workspace_.call(instruction, worker).gradient(target) = gradient;
-  instruction.weight_function(context, first_row, gradient.rows);
+  call.gradient(target) = gradient;
+  instruction.weight_function(context, tile.first_row, gradient.rows);
 }
 
 // The tree over the parts of rows [first_row, first_row + gradient.rows) of the gradient.
@@ -177,36 +206,38 @@ void Run::add_parts(const Instruction& instruction, const TensorView& gradient, 
   });
 }
 
-void Run::update_tile(const TileGroup& group, const TensorView& gradient, Index first, int worker) {
+void Run::update_tile(const TileGroup& group, const TensorView& gradient, const Tile& tile,
+                      int worker) {
   UpdateContext context;
   context.kernels = &plan_.kernels;
-  context.parameter = rows_of(window(group.parameter, 0, 0, 0, worker), first, gradient.rows);
+  context.parameter = tile.of(window(group.parameter, {}, worker));
   context.gradient = gradient;
   const Index offset = buffer(group.parameter).offset;
   for (int slot = 0; slot < plan_.update->state_slots; ++slot) {
-    const TensorView whole{bindings_.optimizer->slab(slot) + offset, plan_.dtype, group.rows,
-                           group.columns, group.ld};
-    context.state[static_cast<std::size_t>(slot)] = rows_of(whole, first, gradient.rows);
+    context.state[static_cast<std::size_t>(slot)] =
+        tile.of({bindings_.optimizer->slab(slot) + offset, plan_.dtype, group.rows, group.columns,
+                 group.ld});
   }
   context.scalars = bindings_.scalars.data() + group.group * kUpdateScalars;
   plan_.update->apply[dtype_index(plan_.dtype)](context);
   if (group.mirror == kNoBuffer) return;
+  const Tile transposed{.first_row = tile.first_column,
+                        .rows = tile.columns,
+                        .first_column = tile.first_row,
+                        .columns = tile.rows};
   by_dtype(plan_.dtype, [&](auto zero) {
     using T = decltype(zero);
-    MatrixView<T> mirror = window(group.mirror, 0, 0, 0, worker).as<T>();
-    mirror.data += first;
-    mirror.columns = gradient.rows;
-    plan_.kernels.get<T>().transpose(context.parameter.as<T>(), mirror);
+    plan_.kernels.get<T>().transpose(
+        context.parameter.as<T>(),
+        transposed.of(window(group.mirror, {}, worker)).template as<T>());
   });
 }
 
-TensorView Run::window(BufferId id, Index first_row, Index rows, Index block,
-                       int worker) const noexcept {
+TensorView Run::window(BufferId id, const RowWindow& rows, int worker) const noexcept {
   if (id == kNoBuffer) return {};
   const Buffer& b = buffer(id);
   const Address& address = workspace_.addresses(worker)[id];
-  return {address.base + first_row * address.row_bytes + block * address.part_bytes, b.dtype,
-          b.batched ? rows : b.rows, b.columns, address.ld};
+  return {address.at(rows), b.dtype, b.batched ? rows.count : b.rows, b.columns, address.ld};
 }
 
 }  // namespace chainrule::internal

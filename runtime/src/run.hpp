@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,16 @@ class Run {
  private:
   struct PhaseCall;  // what a job's items need
 
+  // A window of a gradient.
+  struct Tile {
+    Index first_row = 0;
+    Index rows = 0;
+    Index first_column = 0;
+    Index columns = 0;
+    bool whole_rows = true;
+
+    TensorView of(const TensorView& view) const noexcept;
+  };
   // The first value that is NaN or infinite.
   struct NonFinite {
     std::string name;
@@ -37,34 +48,39 @@ class Run {
   void run_row_segment(const Phase& phase);
   void run_whole_batch(const Phase& phase);
   void run_weight_tiles(const Phase& phase);
-  void run_block(const Phase& phase, Index block, int worker);
-  void run_tile(const TileGroup& group, Index tile, int worker);
+  void run_stripe(const Phase& phase, Index stripe, int worker);
+  void run_blocks(const Phase& phase, Index first_block, Index count, int worker);
+  void run_tile(const TileGroup& group, Index number, int worker);
 
-  void run_instruction(const Instruction& instruction, Index first_row, Index rows, Index block,
-                       int worker);
-  void call_op(const Instruction& instruction, Index first_row, Index rows, Index block,
-               int worker);
+  void run_instruction(const Instruction& instruction, const RowWindow& rows, int worker);
+  void call_op(const Instruction& instruction, const RowWindow& rows, int worker);
   void finish(const Instruction& instruction);
   void add_parts(const Instruction& instruction, const TensorView& gradient, bool accumulate,
                  Index first_row) const;
   void contribute(const Instruction& instruction, const TensorView& gradient, bool accumulate,
-                  Index first_row, int worker);
-  void update_tile(const TileGroup& group, const TensorView& gradient, Index first, int worker);
-  void gather(const Instruction& instruction, Index first_row, Index rows, int worker);
-  void copy_rows(const Instruction& instruction, Index first_row, Index rows, int worker);
-  void add_tangent(const Instruction& instruction, Index first_row, Index rows, int worker);
+                  const Tile& tile, int worker);
+  void update_tile(const TileGroup& group, const TensorView& gradient, const Tile& tile,
+                   int worker);
+  void gather(const Instruction& instruction, const RowWindow& rows, int worker);
+  void copy_rows(const Instruction& instruction, const RowWindow& rows, int worker);
+  void add_tangent(const Instruction& instruction, const RowWindow& rows, int worker);
   void check_loss(const Instruction& instruction);
   [[noreturn]] void throw_non_finite(const Instruction& check);
   void look_for_non_finite(const Phase& phase, Index block, std::optional<NonFinite>& found);
-  std::optional<NonFinite> non_finite_input(const Instruction& instruction, Index first_row,
-                                            Index rows, Index block) const;
-  std::optional<NonFinite> run_and_look(const Instruction& instruction, Index first_row, Index rows,
-                                        Index block);
-  std::optional<NonFinite> non_finite_in(BufferId id, const PlanNode& node, Index first_row,
-                                         Index rows, Index block) const;
+  std::optional<NonFinite> non_finite_input(const Instruction& instruction,
+                                            const RowWindow& rows) const;
+  std::optional<NonFinite> run_and_look(const Instruction& instruction, const RowWindow& rows);
+  std::optional<NonFinite> non_finite_in(BufferId id, const PlanNode& node,
+                                         const RowWindow& rows) const;
 
-  TensorView window(BufferId buffer, Index first_row, Index rows, Index block,
-                    int worker) const noexcept;
+  /// Blocks [first, first + count) as rows, in memory of a worker from row `local`.
+  RowWindow blocks(Index first, Index count, Index local = 0) const noexcept {
+    const Index row = first * block_rows_;
+    return {row, std::min(count * block_rows_, rows_ - row), first, local};
+  }
+  /// The whole batch, or what has no rows of the batch.
+  RowWindow whole() const noexcept { return {0, rows_, 0, 0}; }
+  TensorView window(BufferId buffer, const RowWindow& rows, int worker) const noexcept;
 
   const Buffer& buffer(BufferId id) const noexcept {
     return plan_.buffers[static_cast<std::size_t>(id)];
@@ -77,6 +93,7 @@ class Run {
   Index rows_;
   Index block_rows_;
   Index blocks_;
+  Index stripe_blocks_;
 };
 
 }  // namespace chainrule::internal

@@ -15,42 +15,41 @@ void copy_row(const void* from, void* to, Index bytes) {
 
 }  // namespace
 
-void Run::run_instruction(const Instruction& instruction, Index first_row, Index rows, Index block,
-                          int worker) {
+void Run::run_instruction(const Instruction& instruction, const RowWindow& rows, int worker) {
   switch (instruction.kind) {
     case InstructionKind::kForward:
     case InstructionKind::kBackward:
     case InstructionKind::kCommit:
     case InstructionKind::kJvp:
     case InstructionKind::kBackwardJvp:
-      call_op(instruction, first_row, rows, block, worker);
+      call_op(instruction, rows, worker);
       break;
     case InstructionKind::kAddTangent:
-      add_tangent(instruction, first_row, rows, worker);
+      add_tangent(instruction, rows, worker);
       break;
     case InstructionKind::kFinish:
       finish(instruction);
       break;
     case InstructionKind::kGather:
-      gather(instruction, first_row, rows, worker);
+      gather(instruction, rows, worker);
       break;
     case InstructionKind::kCotangent:
-      copy_rows(instruction, first_row, rows, worker);
+      copy_rows(instruction, rows, worker);
       break;
     case InstructionKind::kSeed:
       by_dtype(plan_.dtype, [&](auto zero) {
         using T = decltype(zero);
-        window(instruction.output_gradient, 0, 0, 0, worker).as<T>()(0, 0) = 1;
+        window(instruction.output_gradient, {}, worker).as<T>()(0, 0) = 1;
       });
       break;
     case InstructionKind::kClear:
-      clear_rows(window(instruction.output, first_row, rows, block, worker));
+      clear_rows(window(instruction.output, rows, worker));
       break;
     case InstructionKind::kTranspose:
       by_dtype(plan_.dtype, [&](auto zero) {
         using T = decltype(zero);
-        plan_.kernels.get<T>().transpose(window(instruction.inputs[0], 0, 0, 0, worker).as<T>(),
-                                         window(instruction.mirror, 0, 0, 0, worker).as<T>());
+        plan_.kernels.get<T>().transpose(window(instruction.inputs[0], {}, worker).as<T>(),
+                                         window(instruction.mirror, {}, worker).as<T>());
       });
       break;
     case InstructionKind::kLossCheck:
@@ -63,10 +62,9 @@ void Run::run_instruction(const Instruction& instruction, Index first_row, Index
   }
 }
 
-void Run::call_op(const Instruction& instruction, Index first_row, Index rows, Index block,
-                  int worker) {
+void Run::call_op(const Instruction& instruction, const RowWindow& rows, int worker) {
   BoundCall& call = workspace_.call(instruction, worker);
-  if (instruction.row_block) call.move_to(first_row, rows, block);
+  if (instruction.row_block) call.move_to(rows);
   instruction.function(call.context());
 }
 
@@ -76,23 +74,23 @@ void Run::finish(const Instruction& instruction) {
   add_in_tree(reinterpret_cast<double*>(address.base),
               address.part_bytes / static_cast<Index>(sizeof(double)), parts,
               buffer(instruction.partial).columns);
-  call_op(instruction, 0, rows_, 0, 0);
+  call_op(instruction, whole(), 0);
 }
 
-void Run::gather(const Instruction& instruction, Index first_row, Index rows, int worker) {
-  const TensorView from = window(instruction.inputs[0], 0, 0, 0, worker);
-  const TensorView to = window(instruction.output, first_row, rows, 0, worker);
+void Run::gather(const Instruction& instruction, const RowWindow& rows, int worker) {
+  const TensorView from = window(instruction.inputs[0], {}, worker);
+  const TensorView to = window(instruction.output, rows, worker);
   const Index element = size_of(to.dtype);
-  for (Index i = 0; i < rows; ++i) {
-    const Index row = bindings_.row_order[static_cast<std::size_t>(first_row + i)];
+  for (Index i = 0; i < rows.count; ++i) {
+    const Index row = bindings_.row_order[static_cast<std::size_t>(rows.first + i)];
     copy_row(static_cast<const std::byte*>(from.data) + row * from.ld * element,
              static_cast<std::byte*>(to.data) + i * to.ld * element, to.columns * element);
   }
 }
 
-void Run::copy_rows(const Instruction& instruction, Index first_row, Index rows, int worker) {
-  const TensorView from = window(instruction.inputs[0], first_row, rows, 0, worker);
-  const TensorView to = window(instruction.output_gradient, first_row, rows, 0, worker);
+void Run::copy_rows(const Instruction& instruction, const RowWindow& rows, int worker) {
+  const TensorView from = window(instruction.inputs[0], rows, worker);
+  const TensorView to = window(instruction.output_gradient, rows, worker);
   const Index element = size_of(to.dtype);
   for (Index i = 0; i < to.rows; ++i) {
     copy_row(static_cast<const std::byte*>(from.data) + i * from.ld * element,
@@ -100,17 +98,17 @@ void Run::copy_rows(const Instruction& instruction, Index first_row, Index rows,
   }
 }
 
-void Run::add_tangent(const Instruction& instruction, Index first_row, Index rows, int worker) {
+void Run::add_tangent(const Instruction& instruction, const RowWindow& rows, int worker) {
   by_dtype(plan_.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const auto sum = window(instruction.output, first_row, rows, 0, worker).as<T>();
-    const auto bound = window(instruction.inputs[0], first_row, rows, 0, worker).as<T>();
+    const auto sum = window(instruction.output, rows, worker).as<T>();
+    const auto bound = window(instruction.inputs[0], rows, worker).as<T>();
     plan_.kernels.get<T>().add(sum, bound, sum);
   });
 }
 
 void Run::check_loss(const Instruction& instruction) {
-  const double loss = element(window(instruction.inputs[0], 0, 0, 0, 0), 0, 0);
+  const double loss = element(window(instruction.inputs[0], {}, 0), 0, 0);
   if (!std::isfinite(loss)) throw_non_finite(instruction);
 }
 

@@ -35,8 +35,7 @@ void Run::throw_non_finite(const Instruction& check) {
 
 void Run::look_for_non_finite(const Phase& phase, Index block, std::optional<NonFinite>& found) {
   const bool by_block = phase.kind == PhaseKind::kRowSegment;
-  const Index first = by_block ? block * block_rows_ : 0;
-  const Index count = by_block ? std::min(block_rows_, rows_ - first) : rows_;
+  const RowWindow rows = by_block ? blocks(block, 1) : whole();
   for (const Instruction& instruction : phase.instructions) {
     if (instruction.kind == InstructionKind::kLossCheck ||
         instruction.kind == InstructionKind::kCommit) {
@@ -46,69 +45,69 @@ void Run::look_for_non_finite(const Phase& phase, Index block, std::optional<Non
                          instruction.kind == InstructionKind::kFinish ||
                          instruction.kind == InstructionKind::kGather;
     if (!forward) {
-      run_instruction(instruction, first, count, block, 0);
+      run_instruction(instruction, rows, 0);
       continue;
     }
-    found = non_finite_input(instruction, first, count, block);
-    if (!found) found = run_and_look(instruction, first, count, block);
+    found = non_finite_input(instruction, rows);
+    if (!found) found = run_and_look(instruction, rows);
     if (found) return;
   }
 }
 
-std::optional<Run::NonFinite> Run::non_finite_input(const Instruction& instruction, Index first_row,
-                                                    Index rows, Index block) const {
+std::optional<Run::NonFinite> Run::non_finite_input(const Instruction& instruction,
+                                                    const RowWindow& rows) const {
   for (const BufferId input : instruction.inputs) {
     if (input == kNoBuffer) continue;
     const Buffer& b = buffer(input);
     if (b.region != Region::kInput && b.region != Region::kParameter) continue;
     if (plan_.gather && b.region == Region::kInput && b.batched) continue;
     const PlanNode& node = plan_.nodes[static_cast<std::size_t>(b.node)];
-    if (auto found = non_finite_in(input, node, first_row, rows, block)) return found;
+    if (auto found = non_finite_in(input, node, rows)) return found;
   }
   return std::nullopt;
 }
 
 // Of an instruction that does the work of several, one after the other.
-std::optional<Run::NonFinite> Run::run_and_look(const Instruction& instruction, Index first_row,
-                                                Index rows, Index block) {
+std::optional<Run::NonFinite> Run::run_and_look(const Instruction& instruction,
+                                                const RowWindow& rows) {
   const auto look = [&](const Instruction& at) -> std::optional<NonFinite> {
     if (instruction.output == kNoBuffer) return std::nullopt;
     const PlanNode& node = plan_.nodes[static_cast<std::size_t>(at.node)];
-    return non_finite_in(instruction.output, node, first_row, rows, block);
+    return non_finite_in(instruction.output, node, rows);
   };
   if (instruction.fusion == nullptr) {
-    run_instruction(instruction, first_row, rows, block, 0);
+    run_instruction(instruction, rows, 0);
     return look(instruction);
   }
   BoundCall& call = workspace_.call(instruction, 0);
-  call.move_to(first_row, rows, block);
+  call.move_to(rows);
   OpContext context = call.context();
   context.epilogue = {};
   instruction.function(context);
   auto found = look(instruction);
   for (const Instruction& next : instruction.fusion->replaced) {
     if (found) break;
-    found = non_finite_input(next, first_row, rows, block);
+    found = non_finite_input(next, rows);
     if (found) break;
     context.attributes = &plan_.nodes[static_cast<std::size_t>(next.node)].attributes;
     context.inputs = {};
     context.inputs[0] = context.output;
-    context.inputs[1] = window(next.inputs[1], first_row, rows, block, 0);
+    context.inputs[1] = window(next.inputs[1], rows, 0);
     next.function(context);
     found = look(next);
   }
   return found;
 }
 
-std::optional<Run::NonFinite> Run::non_finite_in(BufferId id, const PlanNode& node, Index first_row,
-                                                 Index rows, Index block) const {
-  const TensorView view = window(id, first_row, rows, block, 0);
+std::optional<Run::NonFinite> Run::non_finite_in(BufferId id, const PlanNode& node,
+                                                 const RowWindow& rows) const {
+  const TensorView view = window(id, rows, 0);
   if (view.dtype == DType::kInt32) return std::nullopt;
   for (Index i = 0; i < view.rows; ++i) {
     for (Index j = 0; j < view.columns; ++j) {
       const double value = element(view, i, j);
       if (std::isfinite(value)) continue;
-      const Index row = buffer(id).batched ? first_row + i : i;
+      const Index row = buffer(id).batched ? rows.first + i : i;
       return NonFinite{.name = node.name,
                        .description = node.description,
                        .row = row,

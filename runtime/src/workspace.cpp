@@ -22,11 +22,11 @@ Index multiply(Index a, Index b) {
 }  // namespace
 
 WorkspaceSizes::WorkspaceSizes(const PlanData& plan, Index max_rows, int workers)
-    : block_rows(Plan::block_rows(max_rows)), fixed(plan.fixed_bytes) {
+    : stripe_rows(Plan::max_stripe_rows(max_rows)), fixed(plan.fixed_bytes) {
   blocks = Plan::max_blocks(max_rows);
   batch = multiply(plan.batch_unit_bytes, max_rows);
   partial = multiply(plan.partial_unit_bytes, blocks);
-  block = multiply(multiply(plan.block_unit_bytes, block_rows), workers);
+  block = multiply(multiply(plan.block_unit_bytes, stripe_rows), workers);
   tile_scratch = multiply(plan.tile_scratch_bytes, workers);
 }
 
@@ -38,7 +38,7 @@ WorkspaceData::WorkspaceData(const Plan& plan, Index max_rows, int threads)
                     max_rows, threads));
   }
   const WorkspaceSizes sizes(data(), max_rows, threads);
-  block_capacity_ = sizes.block_rows;
+  stripe_capacity_ = sizes.stripe_rows;
   blocks_ = sizes.blocks;
   memory_ = Tensor(Shape{sizes.total() / 4 + 1}, DType::kFloat32, Layout::kDense);
   fixed_ = static_cast<std::byte*>(memory_.data());
@@ -67,7 +67,7 @@ WorkspaceData::WorkspaceData(const Plan& plan, Index max_rows, int threads)
 }
 
 Address WorkspaceData::address(const Buffer& buffer, int worker) const noexcept {
-  Address result{.base = nullptr, .row_bytes = 0, .part_bytes = 0, .ld = buffer.ld};
+  Address result{.ld = buffer.ld};
   switch (buffer.region) {
     case Region::kFixed:
       result.base = fixed_ + buffer.offset;
@@ -79,7 +79,8 @@ Address WorkspaceData::address(const Buffer& buffer, int worker) const noexcept 
     case Region::kBlock:
       result.base =
           block_ +
-          (static_cast<Index>(worker) * data().block_unit_bytes + buffer.offset) * block_capacity_;
+          (static_cast<Index>(worker) * data().block_unit_bytes + buffer.offset) * stripe_capacity_;
+      result.local_bytes = buffer.row_bytes();
       break;
     case Region::kPartial:
       result.base = partial_ + buffer.offset * blocks_;
@@ -132,7 +133,7 @@ void WorkspaceData::bind_addresses(const Bindings::Data& bindings) noexcept {
   const auto& buffers = data().buffers;
   for (const BufferId id : bound_) {
     const Buffer& buffer = buffers[static_cast<std::size_t>(id)];
-    Address now{.base = nullptr, .row_bytes = 0, .part_bytes = 0, .ld = buffer.ld};
+    Address now{.ld = buffer.ld};
     if (buffer.region == Region::kParameter) {
       now.base = const_cast<std::byte*>(bindings.parameters->slab()) + buffer.offset;
     } else {

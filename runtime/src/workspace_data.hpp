@@ -13,15 +13,8 @@
 
 namespace chainrule::internal {
 
-/// Where one buffer is right now.
-struct Address {
-  std::byte* base = nullptr;
-  Index row_bytes = 0;   ///< from one row of the batch to the next; 0 for what blocks do not share
-  Index part_bytes = 0;  ///< from one block's partial to the next
-  Index ld = 0;
-};
-
 /// A plan's buffers in memory, with one table of addresses per worker: block memory differs.
+/// A worker's block memory holds the rows of one stripe (Plan::stripe_rows).
 class WorkspaceData {
  public:
   WorkspaceData(const Plan& plan, Index max_rows, int threads);
@@ -62,7 +55,7 @@ class WorkspaceData {
   Plan plan_;
   Index max_rows_;
   int workers_;
-  Index block_capacity_;
+  Index stripe_capacity_;
   Index blocks_;
   Tensor memory_;
   std::byte* fixed_ = nullptr;
@@ -88,7 +81,7 @@ class WorkspaceData {
 struct WorkspaceSizes {
   WorkspaceSizes(const PlanData& plan, Index max_rows, int workers);
 
-  Index block_rows = 0;
+  Index stripe_rows = 0;
   Index blocks = 0;
   Index fixed = 0;
   Index batch = 0;

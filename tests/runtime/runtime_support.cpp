@@ -74,9 +74,10 @@ struct Fragile {
   static Shape infer(const InferContext& context) { return context.inputs[0]; }
   template <class T>
   static void forward(const OpContext& context) {
-    if (context.first_row >= Failures::forward_from && context.first_row < Failures::forward_to) {
-      // The lowest block fails last, so that only order can make it win.
-      if (context.first_row == Failures::forward_from) {
+    const Index end = context.first_row + context.rows;
+    if (end > Failures::forward_from && context.first_row < Failures::forward_to) {
+      // The lowest rows fail last, so that only order can make them win.
+      if (context.first_row <= Failures::forward_from) {
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
       }
       throw Failure{"forward", context.first_row};
@@ -85,7 +86,7 @@ struct Fragile {
   }
   template <class T>
   static void backward(const OpContext& context) {
-    if (context.first_row >= Failures::backward_from) {
+    if (context.first_row + context.rows > Failures::backward_from) {
       throw Failure{"backward", context.first_row};
     }
     copy_backward<T>(context);

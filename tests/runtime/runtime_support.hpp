@@ -58,9 +58,9 @@ Value meet(Value x);
 
 /// Switches that make the ops below throw Failure; reset by the destructor.
 struct Failures {
-  static std::atomic<Index> forward_from;    ///< forward of blocks that start at or after this row
-  static std::atomic<Index> forward_to;      ///< ... and before this one
-  static std::atomic<Index> backward_from;   ///< backward of blocks at or after this row
+  static std::atomic<Index> forward_from;    ///< forward of rows from this one ...
+  static std::atomic<Index> forward_to;      ///< ... to before this one
+  static std::atomic<Index> backward_from;   ///< backward of rows from this one
   static std::atomic<bool> weight_gradient;  ///< all tiles but the first
   Failures() { reset(); }
   ~Failures() { reset(); }

@@ -285,6 +285,7 @@ TEST(Blocks, AreAFunctionOfTheRowsAlone) {
     EXPECT_GE(Plan::block_rows(rows), rows == 0 ? 0 : Plan::block_rows(rows - 1));
     most = std::max(most, (rows + Plan::block_rows(rows) - 1) / Plan::block_rows(rows));
     EXPECT_EQ(Plan::max_blocks(rows), std::max<Index>(most, 1)) << rows;
+    EXPECT_GE(Plan::max_stripe_rows(rows), std::min(rows, Plan::block_rows(rows)));
   }
 }
 

@@ -145,13 +145,13 @@ phase 1 RowSegment
   backward s1: d s1 -> d z1, d b parts
   backward s1: t d s1 -> t d z1, t d b parts
 phase 2 WeightTiles
-  tiles b 1 x 1 rows, gradient in workspace
+  tiles b 1 of 1 x 8, gradient in workspace
     partial_sum s1: d b parts -> 
-  tiles b 1 x 1 rows, gradient in workspace
+  tiles b 1 of 1 x 8, gradient in workspace
     partial_sum s1: t d b parts -> 
-  tiles w1 1 x 4 rows, gradient in workspace
+  tiles w1 1 of 4 x 8, gradient in workspace
     weight_gradient z1: x, d z1 -> 
-  tiles w1 1 x 4 rows, gradient in workspace
+  tiles w1 1 of 4 x 8, gradient in workspace
     weight_gradient_jvp z1: x, d z1, t x, tangent of w1, t d z1 -> 
 phase 3 WholeBatch
   finish loss: loss parts -> loss

@@ -223,6 +223,7 @@ OpDef damageable(const OpDef& original) {
   op.traits.output_may_alias_input = false;
   op.traits.gradient_may_alias = false;
   op.traits.handles_overwrite = true;
+  op.traits.weight_columns = false;
   op.backward = {&refuse_backward, &damaged_backward};
   if (original.traits.weight_input >= 0) {
     op.weight_gradient = {&refuse_weight_gradient, &damaged_weight_gradient};

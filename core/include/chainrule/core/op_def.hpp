@@ -61,13 +61,17 @@ struct OpTraits {
   /// when it overwrites that; with the bits that the ops would give.
   bool accepts_epilogue = false;
   int weight_input = -1;  ///< input whose gradient weight_gradient() computes instead of backward()
+  /// Column j of that gradient depends on column j of dY alone: weight_gradient() may be called
+  /// with windows of columns of both.
+  bool weight_columns = false;
   int mirror_input = -1;  ///< input whose transpose backward() reads as OpContext::mirror
   int state_input = -1;   ///< first of the inputs that commit() may write (running statistics)
 };
 
 using OpFunction = void (*)(const OpContext&);
 /// Computes rows [first, first + count) of the weight input's gradient from the whole batch; the
-/// gradient window in the context starts at row `first`.
+/// gradient window in the context starts at row `first`, and with OpTraits::weight_columns it may
+/// have fewer columns, those of dY's window.
 using WeightGradientFunction = void (*)(const OpContext&, Index first, Index count);
 
 /// An op as data: its contract and its functions, the arrays indexed by dtype (float32, float64).
@@ -100,6 +104,14 @@ struct OpDef {
   /// weight_gradient is noexcept, so that weights may be updated tile by tile as it goes.
   bool weight_gradient_cannot_fail = false;
 
+  /// forward and backward as define_op() saw them. The traits' promises about epilogues are about
+  /// these: a copy with other functions is never fused.
+  std::array<OpFunction, 2> defined_forward{};
+  std::array<OpFunction, 2> defined_backward{};
+
+  bool may_be_fused() const noexcept {
+    return forward == defined_forward && backward == defined_backward;
+  }
   bool has_gradient() const noexcept { return backward[0] != nullptr; }
   /// Second derivatives along tangents of the inputs. Of a linear op, backward itself gives them.
   bool has_second_order() const noexcept { return traits.linear || backward_jvp[0] != nullptr; }
@@ -216,6 +228,8 @@ constexpr OpDef define_op() {
   if constexpr (internal::HasBackward<Op>) {
     def.backward = {&Op::template backward<float>, &Op::template backward<double>};
   }
+  def.defined_forward = def.forward;
+  def.defined_backward = def.backward;
   if constexpr (internal::HasJvp<Op>) {
     def.jvp = {&Op::template jvp<float>, &Op::template jvp<double>};
   }

@@ -85,6 +85,9 @@ class CHAINRULE_API Plan {
   static Index block_rows(Index rows) noexcept;
   /// The most blocks that any batch of up to `rows` rows is cut into.
   static Index max_blocks(Index rows) noexcept;
+  /// The most rows that a worker carries through a segment at a time: some blocks in a row, so that
+  /// weights are read seldom. Unlike blocks, how many depends on the threads; no bit does.
+  static Index max_stripe_rows(Index rows) noexcept;
   /// Floating-point operations of one run over `rows` rows (forward, backward, weight gradients and
   /// tangents).
   double flops(Index rows) const noexcept;
