@@ -192,9 +192,9 @@ Bindings& Bindings::optimizer(OptimizerState& state, std::span<const double> sca
     throw ArgumentError(fmt::format("bind: update '{}' keeps {} state slots, got {}", update->name,
                                     update->state_slots, state.slots()));
   }
+  data_->optimizer == &state ? data_->changed() : data_->moved();
   data_->optimizer = &state;
   data_->scalars = scalars;
-  data_->changed();
   return *this;
 }
 

@@ -140,7 +140,38 @@ class CallBinder {
   std::vector<Move>& moves_;
 };
 
-BoundCalls::BoundCalls(const PlanData& plan) : calls_(static_cast<std::size_t>(plan.calls)) {
+namespace {
+
+TileOperands tile_operands(const PlanData& plan, const TileGroup& group,
+                           const BoundCalls::Memory& memory) {
+  const auto whole = [&](std::byte* data, Index rows, Index columns, Index ld) {
+    return TensorView{data, plan.dtype, rows, columns, ld};
+  };
+  const auto matrix = [&](BufferId id) {
+    if (id == kNoBuffer) return TensorView{};
+    const Buffer& b = plan.buffers[static_cast<std::size_t>(id)];
+    return whole(memory.addresses[id].base, b.rows, b.columns, memory.addresses[id].ld);
+  };
+  TileOperands operands;
+  operands.gradient = group.gradient != kNoBuffer
+                          ? matrix(group.gradient)
+                          : whole(memory.tile_scratch, group.tile_rows, group.tile_columns,
+                                  padded_leading_dimension(group.tile_columns, plan.dtype));
+  if (!group.update) return operands;
+  operands.parameter = matrix(group.parameter);
+  operands.mirror = matrix(group.mirror);
+  const Index offset = plan.buffers[static_cast<std::size_t>(group.parameter)].offset;
+  for (int slot = 0; slot < plan.update->state_slots; ++slot) {
+    operands.state[static_cast<std::size_t>(slot)] =
+        whole(memory.optimizer->slab(slot) + offset, group.rows, group.columns, group.ld);
+  }
+  return operands;
+}
+
+}  // namespace
+
+BoundCalls::BoundCalls(const PlanData& plan)
+    : calls_(static_cast<std::size_t>(plan.calls)), groups_(static_cast<std::size_t>(plan.groups)) {
   std::size_t moving = 0;
   for_each_call(plan, [&](const Instruction& instruction) {
     for_each_operand(instruction, [&](BufferId id, bool) {
@@ -154,12 +185,17 @@ BoundCalls::BoundCalls(const PlanData& plan) : calls_(static_cast<std::size_t>(p
   moves_.reserve(moving);
 }
 
-void BoundCalls::bind(const PlanData& plan, const Address* addresses, Index batch_rows,
-                      const TileRunner& tiles) noexcept {
+void BoundCalls::bind(const PlanData& plan, const Memory& memory) noexcept {
   moves_.clear();
   for_each_call(plan, [&](const Instruction& instruction) {
-    CallBinder(plan, instruction, addresses, batch_rows, moves_).bind((*this)[instruction], tiles);
+    CallBinder(plan, instruction, memory.addresses, memory.batch_rows, moves_)
+        .bind((*this)[instruction], *memory.tiles);
   });
+  for (const Phase& phase : plan.phases) {
+    for (const TileGroup& group : phase.groups) {
+      groups_[static_cast<std::size_t>(group.number)] = tile_operands(plan, group, memory);
+    }
+  }
 }
 
 void BoundCalls::draw(const PlanData& plan, RandomKey key) noexcept {

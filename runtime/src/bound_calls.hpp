@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "chainrule/core/op_context.hpp"
+#include "chainrule/core/update_def.hpp"
+#include "chainrule/runtime/parameters.hpp"
 #include "plan_data.hpp"
 
 namespace chainrule::internal {
@@ -88,6 +90,15 @@ class BoundCall {
   Index partial_bytes_ = 0;
 };
 
+/// The whole matrices that the tiles of a group are windows of; a gradient that nobody else reads
+/// has memory for one tile.
+struct TileOperands {
+  TensorView gradient;
+  TensorView parameter;
+  std::array<TensorView, kMaxUpdateSlots> state;
+  TensorView mirror;
+};
+
 /// All calls of a plan for one worker: made once, bound again when the operands' addresses or the
 /// rows of the batch change, and then nothing but windows moves from block to block and step to
 /// step.
@@ -95,19 +106,30 @@ class BoundCalls {
  public:
   explicit BoundCalls(const PlanData& plan);
 
-  /// `addresses` has one for each buffer. Allocates nothing.
-  void bind(const PlanData& plan, const Address* addresses, Index batch_rows,
-            const TileRunner& tiles) noexcept;
+  /// What bind() points at; `addresses` has one for each buffer.
+  struct Memory {
+    const Address* addresses;
+    std::byte* tile_scratch;
+    OptimizerState* optimizer;  ///< null: the plan updates nothing
+    Index batch_rows;
+    const TileRunner* tiles;
+  };
+  /// Allocates nothing.
+  void bind(const PlanData& plan, const Memory& memory) noexcept;
   /// The random numbers of the next step.
   void draw(const PlanData& plan, RandomKey key) noexcept;
 
   BoundCall& operator[](const Instruction& instruction) noexcept {
     return calls_[static_cast<std::size_t>(instruction.call)];
   }
+  const TileOperands& operator[](const TileGroup& group) const noexcept {
+    return groups_[static_cast<std::size_t>(group.number)];
+  }
 
  private:
   std::vector<BoundCall> calls_;
   std::vector<Move> moves_;
+  std::vector<TileOperands> groups_;
 };
 
 }  // namespace chainrule::internal

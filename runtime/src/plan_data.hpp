@@ -119,6 +119,23 @@ struct Fusion {
   NodeId function_node = -1;
 };
 
+/// A window of a matrix.
+struct Tile {
+  Index first_row = 0;
+  Index rows = 0;
+  Index first_column = 0;
+  Index columns = 0;
+
+  Tile transposed() const noexcept { return {first_column, columns, first_row, rows}; }
+  TensorView of(TensorView view) const noexcept {
+    view.data = static_cast<std::byte*>(view.data) +
+                (first_row * view.ld + first_column) * size_of(view.dtype);
+    view.rows = rows;
+    view.columns = columns;
+    return view;
+  }
+};
+
 /// The gradient of one value without a batch dimension, computed and consumed tile by tile: the
 /// contributions in order, then the update, then the mirror.
 struct TileGroup {
@@ -131,16 +148,24 @@ struct TileGroup {
   Index ld = 0;
   Index tile_rows = 0;
   Index tile_columns = 0;
+  Index number = 0;  ///< among the plan's groups
   // The update, when there is one.
   bool update = false;
   int group = 0;
   BufferId parameter = kNoBuffer;
   BufferId mirror = kNoBuffer;
 
+  bool whole_rows() const noexcept { return tile_columns == columns; }
   Index column_tiles() const noexcept { return (columns + tile_columns - 1) / tile_columns; }
   Index tiles() const noexcept {
     if (rows == 0 || columns == 0) return 0;
     return (rows + tile_rows - 1) / tile_rows * column_tiles();
+  }
+  Tile tile(Index number) const noexcept {
+    if (tile_rows == rows && whole_rows()) return {0, rows, 0, columns};
+    const Index across = column_tiles();
+    const Index row = number / across * tile_rows, column = number % across * tile_columns;
+    return {row, std::min(tile_rows, rows - row), column, std::min(tile_columns, columns - column)};
   }
 };
 
@@ -216,6 +241,7 @@ struct PlanData {
   Index partial_unit_bytes = 0;
   Index tile_scratch_bytes = 0;  ///< per worker
   Index calls = 0;               ///< of ops, in all phases; each worker has a context for each
+  Index groups = 0;              ///< of weight tiles
 };
 
 }  // namespace chainrule::internal

@@ -69,7 +69,10 @@ void Planner::number_calls() {
   };
   for (Phase& phase : plan_->phases) {
     number(phase.instructions);
-    for (TileGroup& group : phase.groups) number(group.contributions);
+    for (TileGroup& group : phase.groups) {
+      number(group.contributions);
+      group.number = plan_->groups++;
+    }
   }
 }
 

@@ -16,15 +16,6 @@ void clear_rows(const TensorView& view) noexcept {
   }
 }
 
-TensorView Run::Tile::of(const TensorView& view) const noexcept {
-  TensorView part = view;
-  part.data = static_cast<std::byte*>(view.data) +
-              (first_row * view.ld + first_column) * size_of(view.dtype);
-  part.rows = rows;
-  part.columns = columns;
-  return part;
-}
-
 Run::Run(WorkspaceData& workspace, const Bindings::Data& bindings, Index rows, Team& team) noexcept
     : workspace_(workspace),
       plan_(workspace.data()),
@@ -150,35 +141,30 @@ void Run::run_weight_tiles(const Phase& phase) {
 }
 
 void Run::run_tile(const TileGroup& group, Index number, int worker) {
-  const Index across = group.column_tiles();
-  Tile tile{.first_row = number / across * group.tile_rows,
-            .first_column = number % across * group.tile_columns,
-            .whole_rows = across == 1};
-  tile.rows = std::min(group.tile_rows, group.rows - tile.first_row);
-  tile.columns = std::min(group.tile_columns, group.columns - tile.first_column);
-  TensorView gradient;
+  const Tile tile = group.tile(number);
+  TensorView gradient = workspace_.tile_operands(group, worker).gradient;
   if (group.gradient != kNoBuffer) {
-    gradient = tile.of(window(group.gradient, {}, worker));
-  } else {
-    gradient = {workspace_.tile_scratch(worker), plan_.dtype, tile.rows, tile.columns,
-                padded_leading_dimension(group.tile_columns, plan_.dtype)};
+    gradient = tile.of(gradient);
+  } else {  // memory for one tile
+    gradient.rows = tile.rows;
+    gradient.columns = tile.columns;
   }
   bool accumulate = group.gradient_holds_sum;
   for (const Instruction& contribution : group.contributions) {
-    contribute(contribution, gradient, accumulate, tile, worker);
+    contribute(group, contribution, gradient, accumulate, tile, worker);
     accumulate = true;
   }
   if (group.update) update_tile(group, gradient, tile, worker);
 }
 
-void Run::contribute(const Instruction& instruction, const TensorView& gradient, bool accumulate,
-                     const Tile& tile, int worker) {
+void Run::contribute(const TileGroup& group, const Instruction& instruction,
+                     const TensorView& gradient, bool accumulate, const Tile& tile, int worker) {
   if (instruction.kind == InstructionKind::kPartialSum) {
     add_parts(instruction, gradient, accumulate, tile.first_row);
     return;
   }
   BoundCall& call = workspace_.call(instruction, worker);
-  if (!tile.whole_rows) call.move_to_columns(tile.first_column, tile.columns);
+  if (!group.whole_rows()) call.move_to_columns(tile.first_column, tile.columns);
   OpContext& context = call.context();
   const auto target = static_cast<std::size_t>(
       plan_.nodes[static_cast<std::size_t>(instruction.node)].weight_input);
@@ -208,28 +194,21 @@ void Run::add_parts(const Instruction& instruction, const TensorView& gradient, 
 
 void Run::update_tile(const TileGroup& group, const TensorView& gradient, const Tile& tile,
                       int worker) {
+  const TileOperands& operands = workspace_.tile_operands(group, worker);
   UpdateContext context;
   context.kernels = &plan_.kernels;
-  context.parameter = tile.of(window(group.parameter, {}, worker));
+  context.parameter = tile.of(operands.parameter);
   context.gradient = gradient;
-  const Index offset = buffer(group.parameter).offset;
-  for (int slot = 0; slot < plan_.update->state_slots; ++slot) {
-    context.state[static_cast<std::size_t>(slot)] =
-        tile.of({bindings_.optimizer->slab(slot) + offset, plan_.dtype, group.rows, group.columns,
-                 group.ld});
+  for (std::size_t slot = 0; slot < static_cast<std::size_t>(plan_.update->state_slots); ++slot) {
+    context.state[slot] = tile.of(operands.state[slot]);
   }
   context.scalars = bindings_.scalars.data() + group.group * kUpdateScalars;
   plan_.update->apply[dtype_index(plan_.dtype)](context);
   if (group.mirror == kNoBuffer) return;
-  const Tile transposed{.first_row = tile.first_column,
-                        .rows = tile.columns,
-                        .first_column = tile.first_row,
-                        .columns = tile.rows};
   by_dtype(plan_.dtype, [&](auto zero) {
     using T = decltype(zero);
-    plan_.kernels.get<T>().transpose(
-        context.parameter.as<T>(),
-        transposed.of(window(group.mirror, {}, worker)).template as<T>());
+    plan_.kernels.get<T>().transpose(context.parameter.as<T>(),
+                                     tile.transposed().of(operands.mirror).template as<T>());
   });
 }
 

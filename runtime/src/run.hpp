@@ -25,16 +25,6 @@ class Run {
  private:
   struct PhaseCall;  // what a job's items need
 
-  // A window of a gradient.
-  struct Tile {
-    Index first_row = 0;
-    Index rows = 0;
-    Index first_column = 0;
-    Index columns = 0;
-    bool whole_rows = true;
-
-    TensorView of(const TensorView& view) const noexcept;
-  };
   // The first value that is NaN or infinite.
   struct NonFinite {
     std::string name;
@@ -57,8 +47,8 @@ class Run {
   void finish(const Instruction& instruction);
   void add_parts(const Instruction& instruction, const TensorView& gradient, bool accumulate,
                  Index first_row) const;
-  void contribute(const Instruction& instruction, const TensorView& gradient, bool accumulate,
-                  const Tile& tile, int worker);
+  void contribute(const TileGroup& group, const Instruction& instruction,
+                  const TensorView& gradient, bool accumulate, const Tile& tile, int worker);
   void update_tile(const TileGroup& group, const TensorView& gradient, const Tile& tile,
                    int worker);
   void gather(const Instruction& instruction, const RowWindow& rows, int worker);

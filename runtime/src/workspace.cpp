@@ -107,13 +107,12 @@ Index WorkspaceData::check(const Bindings::Data& bindings) {
 
 void WorkspaceData::bind(const Bindings::Data& bindings, Index batch_rows, int workers) noexcept {
   rows = batch_rows;
-  const std::byte* const slab =
-      bindings.parameters != nullptr ? bindings.parameters->slab() : nullptr;
-  if (bindings.address_version != bound_version_ || rows != bound_rows_ || slab != bound_slab_) {
+  const Slabs slabs = slabs_of(bindings);
+  if (bindings.address_version != bound_version_ || rows != bound_rows_ || slabs != bound_slabs_) {
     bind_addresses(bindings);
     bound_version_ = bindings.address_version;
     bound_rows_ = rows;
-    bound_slab_ = slab;
+    bound_slabs_ = slabs;
     bound_workers_ = 0;
   }
   if (bindings.random != drawn_) {
@@ -124,9 +123,24 @@ void WorkspaceData::bind(const Bindings::Data& bindings, Index batch_rows, int w
   }
   for (; bound_workers_ < workers; ++bound_workers_) {
     BoundCalls& calls = calls_[static_cast<std::size_t>(bound_workers_)];
-    calls.bind(data(), addresses(bound_workers_), rows, tiles);
+    calls.bind(data(), {.addresses = addresses(bound_workers_),
+                        .tile_scratch = tile_scratch_ + static_cast<Index>(bound_workers_) *
+                                                            data().tile_scratch_bytes,
+                        .optimizer = bindings.optimizer,
+                        .batch_rows = rows,
+                        .tiles = &tiles});
     calls.draw(data(), drawn_);
   }
+}
+
+WorkspaceData::Slabs WorkspaceData::slabs_of(const Bindings::Data& bindings) noexcept {
+  Slabs slabs{};
+  if (bindings.parameters != nullptr) slabs.front() = bindings.parameters->slab();
+  const int slots = bindings.optimizer != nullptr ? bindings.optimizer->slots() : 0;
+  for (int slot = 0; slot < slots; ++slot) {
+    slabs[static_cast<std::size_t>(slot) + 1] = bindings.optimizer->slab(slot);
+  }
+  return slabs;
 }
 
 void WorkspaceData::bind_addresses(const Bindings::Data& bindings) noexcept {

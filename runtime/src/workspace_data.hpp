@@ -27,11 +27,11 @@ class WorkspaceData {
   const Address* addresses(int worker) const noexcept {
     return addresses_.data() + static_cast<std::size_t>(worker) * data().buffers.size();
   }
-  std::byte* tile_scratch(int worker) const noexcept {
-    return tile_scratch_ + static_cast<Index>(worker) * data().tile_scratch_bytes;
-  }
   BoundCall& call(const Instruction& instruction, int worker) noexcept {
     return calls_[static_cast<std::size_t>(worker)][instruction];
+  }
+  const TileOperands& tile_operands(const TileGroup& group, int worker) const noexcept {
+    return calls_[static_cast<std::size_t>(worker)][group];
   }
   /// Points the calls of workers 0 to workers - 1 at what is bound for this run of `rows` rows,
   /// unless they do already.
@@ -49,6 +49,9 @@ class WorkspaceData {
   std::vector<double> reduction_total;
 
  private:
+  // Where parameters and optimizer states are: their owners may move them.
+  using Slabs = std::array<const std::byte*, 1 + kMaxUpdateSlots>;
+  static Slabs slabs_of(const Bindings::Data& bindings) noexcept;
   Address address(const Buffer& buffer, int worker) const noexcept;
   void bind_addresses(const Bindings::Data& bindings) noexcept;
 
@@ -72,7 +75,7 @@ class WorkspaceData {
   Index checked_rows_ = 0;
   std::uint64_t bound_version_ = 0;
   Index bound_rows_ = -1;
-  const std::byte* bound_slab_ = nullptr;
+  Slabs bound_slabs_{};
   RandomKey drawn_;
   int bound_workers_ = 0;
 };

@@ -2,138 +2,24 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <type_traits>
-#include <utility>
 
+#include "arithmetic.hpp"
 #include "chainrule/kernels/kernel_table.hpp"
+#include "gemm_tile.hpp"
 #include "loop.hpp"
 #include "unary.hpp"
 
 // c (+)= a b without packing. A tile of c lives in registers: up to kGemmRows rows of two vectors,
-// or half as many rows of four. The inner dimension is cut in blocks between which the tile rests
-// in c, so each element stays one ascending chain of FMAs whatever the tiles. What follows a
-// product follows it tile by tile: bias and relu in registers, other functions while the tile is in
-// L1.
+// half as many rows of four, or few rows of eight. The inner dimension is cut in blocks between
+// which the tile rests in c, so each element stays one ascending chain of FMAs whatever the tiles.
+// Two forms serve narrow results: a transposed tile, which fills its vectors and changes no bit,
+// and dot products for one column. What follows a product follows it tile by tile: bias and relu
+// in registers, other functions while the tile is in L1.
 
 namespace chainrule::simd {
 
 inline constexpr Index kGemmInnerBlock = 512;
 inline constexpr Index kGemmRowBlock = 256;  ///< rows of a that stay in L2 while b streams by
-
-/// One tile: pointers to its first elements.
-template <class T>
-struct GemmTile {
-  const T* a;
-  Index a_row;
-  Index a_column;
-  const T* b;
-  Index b_ld;
-  T* c;
-  Index c_ld;
-  Index inner;
-  Index last;   ///< columns of the last vector where it is a partial one
-  bool load_c;  ///< start from c rather than zero
-  // What is done before the store, as GemmFinish says; its pointers moved to this tile.
-  const T* bias = nullptr;
-  bool relu = false;
-  const T* relu_output = nullptr;  ///< of the relu whose derivative is multiplied
-  Index relu_output_ld = 0;
-};
-
-/// R rows x V vectors; Last is the access to the last vector.
-template <class B, int R, int V, class Last>
-void gemm_tile(const GemmTile<Value<B>>& tile) {
-  using T = Value<B>;
-  constexpr Index kWidth = kLanes<B>;
-  Last last{};
-  if constexpr (!std::is_empty_v<Last>) last.count = tile.last;
-  const auto load_vector = [last](const T* from, auto v) {
-    return v + 1 < V ? B::load_unaligned(from + v * kWidth) : last.load(from + v * kWidth);
-  };
-
-  B sum[R][V];
-  unrolled<R>([&](auto r) {
-    unrolled<V>([&](auto v) {
-      sum[r][v] = tile.load_c ? load_vector(tile.c + r * tile.c_ld, v) : B(T(0));
-    });
-  });
-
-  // Three rows share a pointer, so that the addresses fit the general registers.
-  constexpr int kGroups = (R + 2) / 3;
-  const Index row = tile.a_row;
-  const T* a[kGroups];
-  unrolled<kGroups>([&](auto g) { a[g] = tile.a + 3 * g * row; });
-  const T* b = tile.b;
-  for (Index k = 0; k < tile.inner; ++k) {
-    B b_row[V];
-    unrolled<V>([&](auto v) { b_row[v] = load_vector(b, v); });
-    unrolled<R>([&](auto r) {
-      const B a_element(a[r / 3][(r % 3) * row]);
-      unrolled<V>([&](auto v) { sum[r][v] = fma(a_element, b_row[v], sum[r][v]); });
-    });
-    unrolled<kGroups>([&](auto g) { a[g] += tile.a_column; });
-    b += tile.b_ld;
-  }
-
-  if (tile.bias != nullptr) {
-    unrolled<V>([&](auto v) {
-      const B bias = load_vector(tile.bias, v);
-      unrolled<R>([&](auto r) { sum[r][v] = sum[r][v] + bias; });
-    });
-  }
-  const Relu<B> relu(nullptr);
-  if (tile.relu) {
-    unrolled<R>([&](auto r) { unrolled<V>([&](auto v) { sum[r][v] = relu(sum[r][v]); }); });
-  }
-  if (tile.relu_output != nullptr) {
-    unrolled<R>([&](auto r) {
-      const T* const y = tile.relu_output + r * tile.relu_output_ld;
-      unrolled<V>([&](auto v) { sum[r][v] = relu.gradient(load_vector(y, v), sum[r][v]); });
-    });
-  }
-
-  unrolled<R>([&](auto r) {
-    T* const c = tile.c + r * tile.c_ld;
-    unrolled<V - 1>([&](auto v) { sum[r][v].store_unaligned(c + v * kWidth); });
-    last.store(c + (V - 1) * kWidth, sum[r][V - 1]);
-  });
-}
-
-template <class B>
-struct GemmTiles {
-  using Function = void (*)(const GemmTile<Value<B>>&);
-  static constexpr int kTallRows = kGemmRows;      ///< at two vectors
-  static constexpr int kFlatRows = kGemmRows / 2;  ///< at four
-
-  /// [rows - 1][vectors - 1][whether the last vector is partial]
-  std::array<std::array<std::array<Function, 2>, 4>, kTallRows> of{};
-
-  static constexpr GemmTiles make() {
-    GemmTiles tiles;
-    [&]<int... R>(std::integer_sequence<int, R...>) { (tiles.template set_rows<R + 1>(), ...); }
-    (std::make_integer_sequence<int, kTallRows>{});
-    return tiles;
-  }
-
- private:
-  template <int R>
-  constexpr void set_rows() {
-    set<R, 1>();
-    set<R, 2>();
-    if constexpr (R <= kFlatRows) {
-      set<R, 3>();
-      set<R, 4>();
-    }
-  }
-  template <int R, int V>
-  constexpr void set() {
-    of[R - 1][V - 1] = {&gemm_tile<B, R, V, Whole<B>>, &gemm_tile<B, R, V, Part<B>>};
-  }
-};
-
-template <class B>
-inline constexpr GemmTiles<B> kGemmTiles = GemmTiles<B>::make();
 
 /// The finish of one call, moved from tile to tile.
 template <class B>
@@ -145,6 +31,10 @@ class GemmEnding {
       : finish_(finish),
         gradient_(finish.source.data != nullptr),
         relu_(finish.function == UnaryKernel::kRelu) {}
+
+  bool is_nothing() const {
+    return finish_.bias == nullptr && finish_.function == UnaryKernel::kCount;
+  }
 
   /// What the tile at (i, j) does itself.
   void prepare(GemmTile<T>& tile, Index i, Index j) const {
@@ -158,7 +48,18 @@ class GemmEnding {
 
   /// What is left to do to a stored tile.
   void complete(Out<B> tile, Index i, Index j) const {
-    if (relu_ || finish_.function == UnaryKernel::kCount) return;
+    if (!relu_) apply_function(tile, i, j);
+  }
+
+  /// All of it, to rows from i of c that were stored without prepare().
+  void apply(Out<B> c, Index i) const {
+    if (finish_.bias != nullptr) add_bias<B>(c, finish_.bias, c);
+    apply_function(c, i, 0);
+  }
+
+ private:
+  void apply_function(Out<B> tile, Index i, Index j) const {
+    if (finish_.function == UnaryKernel::kCount) return;
     const auto f = static_cast<std::size_t>(finish_.function);
     if (gradient_) {
       const In<B> source{finish_.source.row(i) + j, tile.rows, tile.columns, finish_.source.ld};
@@ -168,14 +69,13 @@ class GemmEnding {
     }
   }
 
- private:
   static constexpr Kernels<T> kFunctions = [] {
     Kernels<T> kernels{};
     set_all_unary<B>(kernels);
     return kernels;
   }();
 
-  GemmFinish<T> finish_;
+  const GemmFinish<T>& finish_;
   bool gradient_;
   bool relu_;
 };
@@ -186,15 +86,13 @@ template <class B>
 void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index rows, Index columns,
                 const GemmEnding<B>* ending) {
   using Tiles = GemmTiles<B>;
-  const bool flat = rows <= Tiles::kFlatRows;
-  const Index most_vectors = flat ? 4 : 2;
-  const Index most_rows = flat ? Tiles::kFlatRows : Tiles::kTallRows;
+  const Index most_columns = Tiles::most_vectors(rows) * kLanes<B>;
+  const Index most_rows = Tiles::most_rows(Tiles::most_vectors(rows));
   const Index row_tiles = (rows + most_rows - 1) / most_rows;
   const auto* const a = tile.a;
   auto* const c = tile.c;
-  for (Index j = 0; j < columns; j += most_vectors * kLanes<B>) {
-    const Index rest = std::min(columns - j, most_vectors * kLanes<B>);
-    const Index vectors = (rest + kLanes<B> - 1) / kLanes<B>;
+  for (Index j = 0; j < columns; j += most_columns) {
+    const Index rest = std::min(columns - j, most_columns);
     tile.last = rest % kLanes<B>;
     Index i = 0;
     for (Index t = 0; t < row_tiles; ++t) {
@@ -203,8 +101,7 @@ void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index rows, Index colu
       tile.a = a + i * tile.a_row;
       tile.c = c + i * tile.c_ld + j;
       if (ending != nullptr) ending->prepare(tile, first_row + i, j);
-      kGemmTiles<B>.of[static_cast<std::size_t>(height - 1)][static_cast<std::size_t>(vectors - 1)]
-                      [tile.last != 0 ? 1 : 0](tile);
+      kGemmTiles<B>.at(height, rest)(tile);
       if (ending != nullptr) {
         ending->complete({tile.c, height, rest, tile.c_ld}, first_row + i, j);
       }
@@ -214,11 +111,123 @@ void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index rows, Index colu
   }
 }
 
+/// Small products: nothing is set up but the tile.
+template <class B>
+void gemm_one_tile(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate,
+                   const GemmEnding<B>& ending) {
+  GemmTile<Value<B>> tile{.a = a.data,
+                          .a_row = a.row_stride,
+                          .a_column = a.column_stride,
+                          .b = b.data,
+                          .b_ld = b.ld,
+                          .c = c.data,
+                          .c_ld = c.ld,
+                          .inner = b.rows,
+                          .last = c.columns % kLanes<B>,
+                          .load_c = accumulate};
+  ending.prepare(tile, 0, 0);
+  kGemmTiles<B>.at(c.rows, c.columns)(tile);
+  ending.complete(c, 0, 0);
+}
+
+template <class B>
+bool is_one_tile(Out<B> c, Index inner) {
+  return c.rows > 0 && c.rows <= kGemmRows && c.columns > 0 && inner <= kGemmInnerBlock &&
+         c.columns <= GemmTiles<B>::most_vectors(c.rows) * kLanes<B>;
+}
+
+/// c = x^T b of fewer columns than a vector has: the tile holds c^T, whose vectors run along x's
+/// rows. A product has the same bits whichever factor comes first.
+template <class B>
+void gemm_transposed(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate) {
+  using T = Value<B>;
+  using Tiles = GemmTiles<B>;
+  constexpr Index kMostColumns = 4 * kLanes<B>;
+  alignas(64) T memory[kGemmRows * kMostColumns];
+  const Index width = std::min<Index>(Tiles::most_vectors(c.columns), 4) * kLanes<B>;
+  for (Index i = 0; i < c.rows; i += width) {
+    const Index count = std::min(width, c.rows - i);
+    const Out<B> part{c.row(i), count, c.columns, c.ld};
+    const Out<B> tile{memory, c.columns, count, width};
+    if (accumulate) transpose<B>(part, tile);
+    Index k = 0;
+    do {
+      const Index depth = std::min(b.rows - k, kGemmInnerBlock);
+      kGemmTiles<B>.at(c.columns, count)({.a = b.row(k),
+                                          .a_row = 1,
+                                          .a_column = b.ld,
+                                          .b = a.data + i + k * a.column_stride,
+                                          .b_ld = a.column_stride,
+                                          .c = memory,
+                                          .c_ld = width,
+                                          .inner = depth,
+                                          .last = count % kLanes<B>,
+                                          .load_c = accumulate || k > 0});
+      k += depth;
+    } while (k < b.rows);
+    transpose<B>(tile, part);
+  }
+}
+
+/// `R` rows of a against one column: vectors along the inner dimension, then the sum of their
+/// lanes.
+template <class B, int R>
+void dot_rows(const Value<B>* a, Index a_row, const Value<B>* column, Index inner, Value<B>* c,
+              Index c_ld, bool accumulate) {
+  B sum[R];
+  unrolled<R>([&](auto r) { sum[r] = B(Value<B>(0)); });
+  for_each_vector<B>(inner, [&](Index k, auto lanes) {
+    const B factor = lanes.load(column + k);
+    unrolled<R>([&](auto r) { sum[r] = fma(lanes.load(a + r * a_row + k), factor, sum[r]); });
+  });
+  unrolled<R>([&](auto r) {
+    const Value<B> total = reduce_sum(sum[r]);
+    c[r * c_ld] = accumulate ? c[r * c_ld] + total : total;
+  });
+}
+
+/// c of one column: a row's bits depend on the inner dimension alone here as well.
+template <class B>
+void gemm_dot(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate) {
+  constexpr int kRows = 8;
+  alignas(64) Value<B> column[kGemmInnerBlock];
+  Index k = 0;
+  do {
+    const Index depth = std::min(b.rows - k, kGemmInnerBlock);
+    for (Index l = 0; l < depth; ++l) column[l] = *b.row(k + l);
+    const auto* const from = a.data + k;
+    const bool add = accumulate || k > 0;
+    Index i = 0;
+    for (; i + kRows <= c.rows; i += kRows) {
+      dot_rows<B, kRows>(from + i * a.row_stride, a.row_stride, column, depth, c.row(i), c.ld, add);
+    }
+    for (; i < c.rows; ++i) {
+      dot_rows<B, 1>(from + i * a.row_stride, a.row_stride, column, depth, c.row(i), c.ld, add);
+    }
+    k += depth;
+  } while (k < b.rows);
+}
+
 template <class B>
 void gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate,
           const GemmFinish<Value<B>>& finish) {
   const Index inner = b.rows;
   const GemmEnding<B> ending(finish);
+  // Of a matrix with one column both strides may be 1: then it makes no difference.
+  if (c.columns == 1 && a.column_stride == 1 && a.row_stride != 1) {
+    gemm_dot<B>(a, b, c, accumulate);
+    ending.apply(c, 0);
+    return;
+  }
+  if (is_one_tile<B>(c, inner)) {
+    gemm_one_tile<B>(a, b, c, accumulate, ending);
+    return;
+  }
+  if (a.row_stride == 1 && c.columns > 0 && c.columns < kLanes<B> && c.columns <= kGemmRows &&
+      ending.is_nothing()) {
+    gemm_transposed<B>(a, b, c, accumulate);
+    return;
+  }
   for (Index i = 0; i < c.rows; i += kGemmRowBlock) {
     const Index rows = std::min(c.rows - i, kGemmRowBlock);
     Index k = 0;

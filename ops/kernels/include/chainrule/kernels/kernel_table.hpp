@@ -116,7 +116,9 @@ struct Kernels {
 
   /// c (+)= a * b, a is c.rows x b.rows, then what `finish` says. Every element is one chain of
   /// fused multiply-adds in ascending order of the inner index (multiply then add where the
-  /// architecture has no FMA), so its bits depend on the inner dimension alone.
+  /// architecture has no FMA), so its bits depend on the inner dimension alone. Where c has one
+  /// column and a is stored by rows, they are as many chains as a vector has lanes, added then:
+  /// another order, of the inner dimension alone as well.
   void (*gemm)(StridedView<T> a, In b, Out c, bool accumulate, const GemmFinish<T>& finish);
 
   void (*softmax)(In x, Out y);
