@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <iostream>
 
 #include "chainrule/core/error.hpp"
@@ -15,6 +16,12 @@
 
 namespace chainrule::bench {
 namespace {
+
+template <std::size_t N>
+double median(std::array<double, N>& values) {
+  std::nth_element(values.begin(), values.begin() + N / 2, values.end());
+  return values[N / 2];
+}
 
 template <class T>
 double measure_peak(const KernelTable& kernels) {
@@ -28,8 +35,7 @@ double measure_peak(const KernelTable& kernels) {
     rate = flops / std::chrono::duration<double>(Clock::now() - start).count();
     benchmark::DoNotOptimize(sink);
   }
-  std::nth_element(rates.begin(), rates.begin() + rates.size() / 2, rates.end());
-  return rates[rates.size() / 2];
+  return median(rates);
 }
 
 }  // namespace
@@ -40,20 +46,51 @@ double fma_peak(const KernelTable& kernels) {
   return peak;
 }
 
+double read_bandwidth(const KernelTable& kernels, Index bytes) {
+  using Clock = std::chrono::steady_clock;
+  constexpr Index kColumns = 4096;
+  constexpr Index kLeastBytes = 64'000'000;  // a pass of small buffers is many readings
+  const Index rows = std::max<Index>(1, bytes / (kColumns * size_of(DType::kFloat32)));
+  const Index columns = std::min<Index>(kColumns, bytes / size_of(DType::kFloat32));
+  const Tensor buffer({rows, columns}, DType::kFloat32, Layout::kDense);
+  const Index readings = std::max<Index>(1, kLeastBytes / bytes);
+  std::array<double, 9> rates{};
+  float sink = 0;
+  for (double& rate : rates) {
+    const auto start = Clock::now();
+    for (Index i = 0; i < readings; ++i) {
+      kernels.f32.read_burst(buffer.as<float>(), &sink);
+      benchmark::DoNotOptimize(sink);
+    }
+    const std::chrono::duration<double> elapsed = Clock::now() - start;
+    rate =
+        static_cast<double>(readings * rows * columns * size_of(DType::kFloat32)) / elapsed.count();
+  }
+  return median(rates);
+}
+
+bool agrees(ConstTensorView value, ConstTensorView reference, double tolerance) {
+  for (Index i = 0; i < value.rows; ++i) {
+    for (Index j = 0; j < value.columns; ++j) {
+      const double expected = element(reference, i, j);
+      const double error = std::abs(element(value, i, j) - expected);
+      if (!(error <= tolerance * (1 + std::abs(expected)))) return false;
+    }
+  }
+  return true;
+}
+
 template <class T>
-void report_flops(benchmark::State& state, const KernelTable& kernels, double flops_an_iteration,
+void report_flops(benchmark::State& state, const KernelTable& kernels, double flops, double seconds,
                   int threads) {
-  using benchmark::Counter;
-  const double flops = flops_an_iteration * static_cast<double>(state.iterations());
-  state.counters["flops"] = Counter(flops, Counter::kIsRate);
-  state.counters["fma_fraction"] =
-      Counter(flops / (fma_peak<T>(kernels) * threads), Counter::kIsRate);
+  state.counters["flops"] = flops / seconds;
+  state.counters["fma_fraction"] = flops / seconds / (fma_peak<T>(kernels) * threads);
 }
 
 template double fma_peak<float>(const KernelTable&);
 template double fma_peak<double>(const KernelTable&);
-template void report_flops<float>(benchmark::State&, const KernelTable&, double, int);
-template void report_flops<double>(benchmark::State&, const KernelTable&, double, int);
+template void report_flops<float>(benchmark::State&, const KernelTable&, double, double, int);
+template void report_flops<double>(benchmark::State&, const KernelTable&, double, double, int);
 
 int run(int argc, char** argv) {
   try {

@@ -3,6 +3,9 @@
 
 #include <benchmark/benchmark.h>
 
+#include <chrono>
+
+#include "chainrule/core/tensor.hpp"
 #include "chainrule/kernels/kernel_table.hpp"
 
 namespace chainrule::bench {
@@ -12,10 +15,28 @@ namespace chainrule::bench {
 template <class T>
 double fma_peak(const KernelTable& kernels);
 
-/// Adds counters "flops" (FLOP/s) and "fma_fraction", the share of the FMA peak of `threads`
-/// threads, given the floating-point operations of one iteration.
+/// Bytes per second that one thread reads of a buffer of `bytes` again and again: from L1, L2, L3
+/// or memory, as large as it is. The median of several passes.
+double read_bandwidth(const KernelTable& kernels, Index bytes);
+
+/// Every element within tolerance * (1 + |reference|).
+bool agrees(ConstTensorView value, ConstTensorView reference, double tolerance);
+
+/// Runs the benchmark's loop; returns the wall-clock seconds of one iteration. Counters made from
+/// these hold for several threads as well, unlike Google Benchmark's rates.
+template <class Body>
+double timed(benchmark::State& state, Body&& body) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  for (auto _ : state) body();
+  const std::chrono::duration<double> elapsed = Clock::now() - start;
+  return elapsed.count() / static_cast<double>(state.iterations());
+}
+
+/// Adds counters "flops" (floating-point operations per second) and "fma_fraction", the share of
+/// the FMA peak of `threads` threads, of an iteration of so many operations and seconds.
 template <class T>
-void report_flops(benchmark::State& state, const KernelTable& kernels, double flops_an_iteration,
+void report_flops(benchmark::State& state, const KernelTable& kernels, double flops, double seconds,
                   int threads = 1);
 
 /// Puts CPU, kernels, BLAS core, threads, FMA peak and warnings into the banner and the JSON

@@ -3,6 +3,7 @@
 // Every row of the case table: forward and backward of one op in a plan of its own, one thread.
 
 #include <string>
+#include <vector>
 
 #include "chainrule/check/case_table.hpp"
 #include "chainrule/check/check_case.hpp"
@@ -15,11 +16,6 @@ namespace {
 using namespace chainrule;
 
 constexpr CaseSize kTimed{.name = "timed", .rows = 128, .columns = 256};
-
-// Only what the gradient checker passes is timed; it sees the first, typical size.
-bool is_right(const OpCase& one, DType dtype) {
-  return check_case(one, case_sizes()[0], dtype).ok();
-}
 
 CompileOptions options_for(const CaseInstance& instance, const OpCase& one, DType dtype,
                            bool backward) {
@@ -40,35 +36,82 @@ CompileOptions options_for(const CaseInstance& instance, const OpCase& one, DTyp
   return options;
 }
 
+// A case at the size that is timed, its plan and everything a run needs.
+class Timed {
+ public:
+  Timed(const OpCase& one, DType dtype, bool backward, const KernelTable& kernels)
+      : instance_(one, kTimed, dtype),
+        options_(options_for(instance_, one, dtype, backward)),
+        plan_(compile(instance_.graph(), with(options_, kernels))),
+        workspace_(executor_.make_workspace(plan_, instance_.rows())),
+        feed_(instance_.feed()),
+        bindings_(plan_) {
+    for (const auto& [value, view] : feed_.inputs) bindings_.input(value, view);
+    if (feed_.parameters != nullptr) bindings_.parameters(*feed_.parameters);
+    if (!backward) return;
+    const Shape& shape = instance_.output().shape();
+    cotangent_ =
+        Tensor(shape.is_batched() ? Shape{instance_.rows(), shape.columns()} : shape, dtype);
+    initialize(uniform(1), {.seed = 1, .stream = 9}, cotangent_);
+    bindings_.cotangent(instance_.output(), cotangent_);
+  }
+
+  void run() { executor_.run(workspace_, bindings_); }
+  double flops() const { return plan_.flops(instance_.rows()); }
+  const KernelTable& kernels() const { return plan_.kernels(); }
+
+  /// Outputs or gradients, after a run.
+  std::vector<ConstTensorView> results() const {
+    std::vector<ConstTensorView> all;
+    for (const Value& value : options_.outputs) all.push_back(workspace_.output(value));
+    for (const Value& value : options_.gradients) all.push_back(workspace_.gradient(value));
+    return all;
+  }
+
+ private:
+  static CompileOptions with(CompileOptions options, const KernelTable& kernels) {
+    options.kernels = &kernels;
+    return options;
+  }
+
+  CaseInstance instance_;
+  CompileOptions options_;
+  Plan plan_;
+  Executor executor_;
+  Workspace workspace_;
+  Feed feed_;
+  Bindings bindings_;
+  Tensor cotangent_;
+};
+
+// The gradient checker passes the op, and at this size it agrees with float64 on baseline kernels.
+bool is_right(const OpCase& one, DType dtype, bool backward, Timed& timed) {
+  if (!check_case(one, case_sizes()[0], dtype).ok()) return false;
+  Timed reference(one, DType::kFloat64, backward, kernels_named("baseline"));
+  timed.run();
+  reference.run();
+  const std::vector<ConstTensorView> ours = timed.results(), right = reference.results();
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    if (!bench::agrees(ours[i], right[i], dtype == DType::kFloat32 ? 1e-4 : 1e-11)) return false;
+  }
+  return !ours.empty();
+}
+
 void time_op(benchmark::State& state, const OpCase& one, DType dtype, bool backward) {
   if (backward && !one.op->has_gradient()) {
     state.SkipWithError("no gradient");
     return;
   }
-  if (!is_right(one, dtype)) {
+  Timed timed(one, dtype, backward, default_kernels());
+  if (!is_right(one, dtype, backward, timed)) {
     state.SkipWithError("wrong result");
     return;
   }
-  CaseInstance instance(one, kTimed, dtype);
-  const Plan plan = compile(instance.graph(), options_for(instance, one, dtype, backward));
-  const Executor executor;
-  Workspace workspace = executor.make_workspace(plan, instance.rows());
-  const Feed feed = instance.feed();
-  Bindings bindings(plan);
-  for (const auto& [value, view] : feed.inputs) bindings.input(value, view);
-  if (feed.parameters != nullptr) bindings.parameters(*feed.parameters);
-  const Shape& shape = instance.output().shape();
-  Tensor cotangent(shape.is_batched() ? Shape{instance.rows(), shape.columns()} : shape, dtype);
-  if (backward) {
-    initialize(uniform(1), {.seed = 1, .stream = 9}, cotangent);
-    bindings.cotangent(instance.output(), cotangent);
-  }
-  for (auto _ : state) executor.run(workspace, bindings);
-  const double flops = plan.flops(instance.rows());
+  const double seconds = bench::timed(state, [&] { timed.run(); });
   if (dtype == DType::kFloat32) {
-    bench::report_flops<float>(state, plan.kernels(), flops);
+    bench::report_flops<float>(state, timed.kernels(), timed.flops(), seconds);
   } else {
-    bench::report_flops<double>(state, plan.kernels(), flops);
+    bench::report_flops<double>(state, timed.kernels(), timed.flops(), seconds);
   }
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whole training steps and predictions of named networks, on one and two threads.
+// Whole training steps, predictions and gradients of named networks, on one and two threads, beside
+// what the machine allows: its FMA peak, or the bytes that must be read.
 
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -19,49 +19,62 @@ namespace {
 
 using namespace chainrule;
 
+// What a run does: a training step, predictions, or the gradient of the loss alone.
+enum class Task { kStep, kPredict, kGradient };
+// What it cannot be faster than.
+enum class Limit { kFmaPeak, kWeightBytes, kInputBytes };
+
 struct Workload {
   const char* name;
   const char* widths;
   Index batch;
-  bool training;
+  Task task;
+  Limit limit = Limit::kFmaPeak;
 };
 
-constexpr std::array<Workload, 11> kWorkloads = {{
-    {"tiny-step", "4-8-1", 1, true},
-    {"tiny-predict", "4-8-1", 1, false},
-    {"small-step", "32-64-64-1", 32, true},
-    {"small-predict", "32-64-64-1", 32, false},
-    {"mnist-step-32", "784-128-10", 32, true},
-    {"mnist-step-128", "784-128-10", 128, true},
-    {"deep-step", "784-512-512-10", 128, true},
-    {"wide-step", "1024-1024-1024-1024", 256, true},
-    {"deep-predict", "784-512-512-10", 128, false},
-    {"latency", "784-128-10", 1, false},
-    {"bulk-predict", "16-16-16-16-16", 262144, false},
+constexpr std::array<Workload, 12> kWorkloads = {{
+    {"tiny-step", "4-8-1", 1, Task::kStep},
+    {"tiny-predict", "4-8-1", 1, Task::kPredict},
+    {"small-step", "32-64-64-1", 32, Task::kStep},
+    {"small-predict", "32-64-64-1", 32, Task::kPredict},
+    {"mnist-step-32", "784-128-10", 32, Task::kStep},
+    {"mnist-step-128", "784-128-10", 128, Task::kStep},
+    {"deep-step", "784-512-512-10", 128, Task::kStep},
+    {"wide-step", "1024-1024-1024-1024", 256, Task::kStep},
+    {"deep-predict", "784-512-512-10", 128, Task::kPredict},
+    {"latency", "784-128-10", 1, Task::kPredict, Limit::kWeightBytes},
+    {"bulk-predict", "16-16-16-16-16", 262144, Task::kPredict},
+    {"glm-gradient", "128-1", 400000, Task::kGradient, Limit::kInputBytes},
 }};
 
-// Matrix products only: 2 B N K forward, as much again for dW, and for dX but of the first layer.
-double flops_of(const Model& model, const Workload& workload) {
-  double flops = 0;
-  bool first = true;
+// Elements of the weight matrices, and the flops of their products for one row: 2 K N forward, as
+// much again for dW, and for dX but of the first layer.
+struct Cost {
+  double weights = 0;
+  double flops_per_row = 0;
+};
+
+Cost cost_of(const Model& model, Task task) {
+  Cost cost;
   for (const Layer& layer : model.layers()) {
     const auto* linear = std::get_if<Linear>(&layer);
     if (linear == nullptr) continue;
-    const double product = 2.0 * static_cast<double>(workload.batch) *
-                           static_cast<double>(linear->in) * static_cast<double>(linear->out);
-    flops += product * (workload.training ? (first ? 2 : 3) : 1);
-    first = false;
+    const double products = task == Task::kPredict ? 1 : cost.weights == 0 ? 2 : 3;
+    const double weights = static_cast<double>(linear->in) * static_cast<double>(linear->out);
+    cost.weights += weights;
+    cost.flops_per_row += 2 * products * weights;
   }
-  return flops;
+  return cost;
 }
 
-// A network with squared error and plain SGD, its plan and everything a run needs.
+// A network with plain SGD, its plan and everything a run needs.
 class Step {
  public:
   Step(const Workload& workload, DType dtype, int threads)
-      : model_(mlp_layers(workload.widths, Relu{}), Gaussian{}, dtype, 1),
+      : model_(mlp_layers(workload.widths, Relu{}), likelihood(workload), dtype, 1),
         executor_(threads),
-        plan_(compile(model_.network().graph(), options(model_, workload, dtype))),
+        options_(options(model_, workload, dtype)),
+        plan_(compile(model_.network().graph(), options_)),
         workspace_(executor_.make_workspace(plan_, workload.batch)),
         bindings_(plan_),
         x_({workload.batch, model_.inputs()}, dtype),
@@ -69,32 +82,58 @@ class Step {
     initialize(uniform(1), {.seed = 1, .stream = 1}, x_);
     initialize(uniform(1), {.seed = 1, .stream = 2}, target_);
     bindings_.input(model_.network().x(), x_).parameters(model_.parameters());
-    if (workload.training) {
+    if (workload.task != Task::kPredict) bindings_.input(model_.network().target(), target_);
+    if (workload.task == Task::kStep) {
       update_scalars(sgd_, sgd_.learning_rate, 1, scalars_);
-      bindings_.input(model_.network().target(), target_).optimizer(state_, scalars_);
+      bindings_.optimizer(state_, scalars_);
     }
+    if (workload.task == Task::kGradient) make_classes();
   }
 
   void run() { executor_.run(workspace_, bindings_); }
   const Executor& executor() const { return executor_; }
   const Plan& plan() const { return plan_; }
   const Model& model() const { return model_; }
-  ConstTensorView prediction() const {
-    return workspace_.output(model_.network().prediction(false));
+  /// What a run computes: predictions and weights, or the loss's gradients.
+  std::vector<ConstTensorView> results() const {
+    std::vector<ConstTensorView> all;
+    for (const Value& value : options_.outputs) all.push_back(workspace_.output(value));
+    for (const Value& value : options_.gradients) all.push_back(workspace_.gradient(value));
+    for (Index i = 0; i < model_.parameters().size(); ++i) {
+      all.push_back(model_.parameters().view(i));
+    }
+    return all;
   }
 
  private:
+  static Likelihood likelihood(const Workload& workload) {
+    if (workload.task == Task::kGradient) return Bernoulli{};
+    return Gaussian{};
+  }
+  // Targets 0 and 1.
+  void make_classes() {
+    for (Index i = 0; i < target_.rows(); ++i) {
+      set_element(target_.view(), i, 0, element(target_, i, 0) > 0 ? 1 : 0);
+    }
+  }
   static CompileOptions options(const Model& model, const Workload& workload, DType dtype) {
     CompileOptions result;
     result.dtype = dtype;
-    result.mode = workload.training ? Mode::kTraining : Mode::kInference;
-    result.outputs = {model.network().prediction(false)};
-    if (!workload.training) return result;
+    result.mode = workload.task == Task::kPredict ? Mode::kInference : Mode::kTraining;
+    if (workload.task != Task::kGradient) result.outputs = {model.network().prediction(false)};
+    if (workload.task == Task::kPredict) return result;
     result.loss = model.network().loss({});
-    result.update = UpdateOptions{.def = &update_def(Sgd{}), .targets = {}};
+    if (workload.task == Task::kStep) {
+      result.update = UpdateOptions{.def = &update_def(Sgd{}), .targets = {}};
+    }
     Graph* const graph = model.network().x().graph();
     for (const auto& entry : model.parameters().layout().entries) {
-      result.update->targets.push_back({.parameter = Value(graph, entry.node), .group = 0});
+      const Value parameter(graph, entry.node);
+      if (workload.task == Task::kGradient) {
+        result.gradients.push_back(parameter);
+      } else {
+        result.update->targets.push_back({.parameter = parameter, .group = 0});
+      }
     }
     return result;
   }
@@ -102,6 +141,7 @@ class Step {
   Sgd sgd_{.learning_rate = 1e-4};
   Model model_;
   Executor executor_;
+  CompileOptions options_;
   Plan plan_;
   Workspace workspace_;
   Bindings bindings_;
@@ -122,18 +162,6 @@ bool same_bits(ConstTensorView a, ConstTensorView b) {
   return true;
 }
 
-bool agrees(ConstTensorView value, ConstTensorView reference) {
-  for (Index i = 0; i < value.rows; ++i) {
-    for (Index j = 0; j < value.columns; ++j) {
-      const double expected = element(reference, i, j);
-      if (!(std::abs(element(value, i, j) - expected) <= 1e-4 * (1 + std::abs(expected)))) {
-        return false;
-      }
-    }
-  }
-  return true;
-}
-
 // Three steps against float64 (right) and against the serial executor (same bits).
 struct Verdict {
   bool right = true;
@@ -149,14 +177,31 @@ Verdict judge(const Workload& workload, int threads) {
       for (int i = 0; i < 3; ++i) step->run();
     });
   }
-  Verdict verdict{.right = agrees(measured.prediction(), reference.prediction()),
-                  .bits = same_bits(measured.prediction(), serial.prediction())};
-  const Parameters& ours = measured.model().parameters();
-  for (Index i = 0; i < ours.size(); ++i) {
-    verdict.right &= agrees(ours.view(i), reference.model().parameters().view(i));
-    verdict.bits &= same_bits(ours.view(i), serial.model().parameters().view(i));
+  Verdict verdict;
+  const auto ours = measured.results(), same = serial.results(), right = reference.results();
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    verdict.right &= bench::agrees(ours[i], right[i], 1e-4);
+    verdict.bits &= same_bits(ours[i], same[i]);
   }
   return verdict;
+}
+
+// Seconds that a run takes at least on so many threads, whose reading adds up.
+double limit(const Workload& workload, const Cost& cost, const KernelTable& kernels, int threads) {
+  const auto rows = static_cast<double>(workload.batch);
+  const auto reading = [&](double elements) {
+    const double bytes = elements * sizeof(float);
+    return bytes / (bench::read_bandwidth(kernels, static_cast<Index>(bytes)) * threads);
+  };
+  switch (workload.limit) {
+    case Limit::kWeightBytes:
+      return reading(cost.weights);
+    case Limit::kInputBytes:
+      return reading(rows * cost.weights);  // one output: as many weights as columns
+    case Limit::kFmaPeak:
+      break;
+  }
+  return rows * cost.flops_per_row / (bench::fma_peak<float>(kernels) * threads);
 }
 
 void time_step(benchmark::State& state, const Workload& workload, int threads) {
@@ -166,11 +211,14 @@ void time_step(benchmark::State& state, const Workload& workload, int threads) {
     return;
   }
   Step step(workload, DType::kFloat32, threads);
-  step.executor().with_residents([&] {
-    for (auto _ : state) step.run();
-  });
-  bench::report_flops<float>(state, step.plan().kernels(), flops_of(step.model(), workload),
-                             threads);
+  const Cost cost = cost_of(step.model(), workload.task);
+  const KernelTable& kernels = step.plan().kernels();
+  const double least = limit(workload, cost, kernels, threads);
+  double seconds = 0;
+  step.executor().with_residents([&] { seconds = bench::timed(state, [&] { step.run(); }); });
+  const double flops = cost.flops_per_row * static_cast<double>(workload.batch);
+  bench::report_flops<float>(state, kernels, flops, seconds, threads);
+  state.counters["fraction_of_limit"] = least / seconds;
   state.counters["bits_ok"] = verdict.bits ? 1 : 0;
 }
 
@@ -180,7 +228,7 @@ void register_all() {
       const std::string name = std::string(workload.name) + "/threads:" + std::to_string(threads);
       benchmark::RegisterBenchmark(name.c_str(), [&workload, threads](benchmark::State& state) {
         time_step(state, workload, threads);
-      })->UseRealTime();
+      });
     }
   }
 }

@@ -94,6 +94,9 @@ class Planner {
   BufferId mirror_of(NodeId id);
   BufferId add_transpose(NodeId id, std::string name, BufferId from, bool of_parameter);
   void emit_tile_groups(NodeId id);
+  bool reads_input_once(NodeId id, NodeId weight) const;
+  Instruction in_parts(NodeId weight, Instruction gradient, const Target& target);
+  static Instruction sum_of_parts(NodeId id, BufferId parts);
   void cut_in_tiles(TileGroup& group) const;
   void add_tile_group(NodeId id, const Target& target, bool update);
   bool may_fuse_update(const std::vector<Instruction>& contributions) const;

@@ -94,14 +94,7 @@ void Planner::emit_backward(NodeId id, Instruction backward, const Target& targe
     }
     any = true;
     const BufferId partial = want_input_gradient(id, static_cast<int>(i), backward, target);
-    if (partial == kNoBuffer) continue;
-    Instruction sum;
-    sum.kind = InstructionKind::kPartialSum;
-    sum.node = id;
-    sum.sums_blocks = true;
-    sum.partial = partial;
-    sum.cannot_fail = true;
-    partial_sums.emplace_back(input, sum);
+    if (partial != kNoBuffer) partial_sums.emplace_back(input, sum_of_parts(id, partial));
   }
   if (!any) return;
   if (traits.mirror_input >= 0) {
@@ -158,6 +151,46 @@ BufferId Planner::want_input_gradient(NodeId id, int input, Instruction& backwar
   return partial ? buffer : kNoBuffer;
 }
 
+// True when the weight's gradient is made block by block while forward has the rows of a wide input
+// in cache: a part of it has to be small beside the block that would be read a second time.
+bool Planner::reads_input_once(NodeId id, NodeId weight) const {
+  constexpr Index kWideColumns = 64;
+  constexpr Index kPartRows = 16;  // of x, that a part may be as large as
+  const NodeId x = node(id).inputs[0];
+  const Shape& rows = node(x).shape;
+  return x != weight && node(x).kind == NodeKind::kInput && is_row_work(id) && rows.is_batched() &&
+         rows.columns() >= kWideColumns &&
+         node(weight).shape.elements() <= kPartRows * rows.columns();
+}
+
+// Emits `gradient` to run block by block; returns the sum of its parts.
+Instruction Planner::in_parts(NodeId weight, Instruction gradient, const Target& target) {
+  const auto input = static_cast<std::size_t>(node(gradient.node).op->traits.weight_input);
+  const BufferId parts = add_buffer(std::string(target.prefix) + node(weight).name + " parts",
+                                    Region::kPartial, node(weight).shape, options_.dtype);
+  if (gradient.overwrite == 0) {
+    Instruction clear;
+    clear.kind = InstructionKind::kClear;
+    clear.node = weight;
+    clear.row_block = true;
+    clear.output = parts;
+    emit(clear);
+  }
+  gradient.input_gradients[input] = parts;
+  emit(gradient);
+  return sum_of_parts(gradient.node, parts);
+}
+
+Instruction Planner::sum_of_parts(NodeId id, BufferId parts) {
+  Instruction sum;
+  sum.kind = InstructionKind::kPartialSum;
+  sum.node = id;
+  sum.sums_blocks = true;
+  sum.partial = parts;
+  sum.cannot_fail = true;
+  return sum;
+}
+
 void Planner::add_weight_contribution(NodeId id, const Instruction& backward,
                                       const Target& target) {
   const OpDef& op = *node(id).op;
@@ -176,6 +209,10 @@ void Planner::add_weight_contribution(NodeId id, const Instruction& backward,
   if (op.traits.handles_overwrite) contribution.overwrite = 1U << op.traits.weight_input;
   contribution.cannot_fail = op.weight_gradient_cannot_fail;
   const NodeId weight = node(id).inputs[static_cast<std::size_t>(op.traits.weight_input)];
+  if (!derivative && reads_input_once(id, weight)) {
+    contribution.row_block = true;
+    contribution = in_parts(weight, contribution, target);
+  }
   (state(weight).*target.sum).contributions.push_back(contribution);
   (is_row_work(id) ? plan_->flops_per_row : plan_->flops_fixed) += forward_flops(id);
 }

@@ -166,28 +166,27 @@ void Run::contribute(const TileGroup& group, const Instruction& instruction,
   BoundCall& call = workspace_.call(instruction, worker);
   if (!group.whole_rows()) call.move_to_columns(tile.first_column, tile.columns);
   OpContext& context = call.context();
-  const auto target = static_cast<std::size_t>(
-      plan_.nodes[static_cast<std::size_t>(instruction.node)].weight_input);
   context.overwrite = accumulate ? 0 : instruction.overwrite;
   if (!accumulate && instruction.overwrite == 0) clear_rows(gradient);
-  call.gradient(target) = gradient;
+  call.gradient(weight_input(instruction)) = gradient;
   instruction.weight_function(context, tile.first_row, gradient.rows);
 }
 
-// The tree over the parts of rows [first_row, first_row + gradient.rows) of the gradient.
+// The tree over the parts of rows [first_row, first_row + gradient.rows) of the gradient; padding
+// between the rows goes along.
 void Run::add_parts(const Instruction& instruction, const TensorView& gradient, bool accumulate,
                     Index first_row) const {
   const Address& address = workspace_.addresses(0)[instruction.partial];
   by_dtype(plan_.dtype, [&](auto zero) {
     using T = decltype(zero);
     const MatrixView<T> out = gradient.as<T>();
+    if (out.rows == 0) return;
     const Index stride = address.part_bytes / static_cast<Index>(sizeof(T));
+    T* const parts = reinterpret_cast<T*>(address.base) + first_row * address.ld;
+    add_in_tree(parts, stride, blocks_, (out.rows - 1) * address.ld + out.columns);
     for (Index i = 0; i < out.rows; ++i) {
-      T* const parts = reinterpret_cast<T*>(address.base) + (first_row + i) * address.ld;
-      add_in_tree(parts, stride, blocks_, out.columns);
-      for (Index j = 0; j < out.columns; ++j) {
-        out(i, j) = accumulate ? out(i, j) + parts[j] : parts[j];
-      }
+      const T* const sum = parts + i * address.ld;
+      for (Index j = 0; j < out.columns; ++j) out(i, j) = accumulate ? out(i, j) + sum[j] : sum[j];
     }
   });
 }

@@ -72,6 +72,10 @@ class Run {
   RowWindow whole() const noexcept { return {0, rows_, 0, 0}; }
   TensorView window(BufferId buffer, const RowWindow& rows, int worker) const noexcept;
 
+  std::size_t weight_input(const Instruction& instruction) const noexcept {
+    return static_cast<std::size_t>(
+        plan_.nodes[static_cast<std::size_t>(instruction.node)].weight_input);
+  }
   const Buffer& buffer(BufferId id) const noexcept {
     return plan_.buffers[static_cast<std::size_t>(id)];
   }

@@ -55,7 +55,12 @@ void Run::run_instruction(const Instruction& instruction, const RowWindow& rows,
     case InstructionKind::kLossCheck:
       check_loss(instruction);
       break;
-    case InstructionKind::kWeightGradient:
+    case InstructionKind::kWeightGradient: {  // of one block; else part of a tile
+      BoundCall& call = workspace_.call(instruction, worker);
+      call.move_to(rows);
+      instruction.weight_function(call.context(), 0, call.gradient(weight_input(instruction)).rows);
+      break;
+    }
     case InstructionKind::kWeightGradientJvp:
     case InstructionKind::kPartialSum:
       break;  // part of a tile, see contribute()

@@ -205,6 +205,30 @@ phase 6 WholeBatch
 )");
 }
 
+// A wide input and few outputs: the weights' gradient is made block by block, so that the input is
+// read once.
+TEST(PlanPrint, OfAGlm) {
+  Graph graph;
+  const Value x = graph.input("x", {kBatch, 128});
+  const Value w = graph.parameter("w", {128, 1});
+  const Value z = graph.rename(matmul(x, w), "z");
+  const Value loss = graph.rename(reduce_sum(z, Axis::kBatch), "loss");
+  EXPECT_EQ(phases(compile(graph, {.loss = loss, .gradients = {w}})), R"(
+phase 0 WholeBatch
+  seed loss:  -> d loss
+phase 1 RowSegment
+  forward z: x, w -> z
+  forward loss: z -> loss parts
+  backward loss: d loss -> d z
+  weight_gradient z: x, d z -> d w parts
+phase 2 WeightTiles
+  tiles w 2 of 112 x 1, gradient in workspace
+    partial_sum z: d w parts -> 
+phase 3 WholeBatch
+  finish loss: loss parts -> loss
+)");
+}
+
 // An op whose weight gradient may throw gets it in a phase of its own, before any update.
 TEST(PlanPrint, OfAWeightGradientThatMayFail) {
   Graph graph;

@@ -31,6 +31,27 @@ double fma_burst(Index iterations, Value<B>* sink) {
   return 2.0 * kChains * static_cast<double>(kLanes<B>) * static_cast<double>(iterations);
 }
 
+/// Enough independent chains that loads are what limits it.
+template <class B>
+void read_burst(In<B> x, Value<B>* sink) {
+  constexpr int kChains = 8;
+  constexpr Index kStep = kChains * kLanes<B>;
+  B sum[kChains];
+  unrolled<kChains>([&](auto i) { sum[i] = B(Value<B>(0)); });
+  for (Index row = 0; row < x.rows; ++row) {
+    const Value<B>* const from = x.row(row);
+    Index j = 0;
+    for (; j + kStep <= x.columns; j += kStep) {
+      unrolled<kChains>(
+          [&](auto i) { sum[i] = sum[i] + B::load_unaligned(from + j + i * kLanes<B>); });
+    }
+    for_each_vector<B>(x.columns - j,
+                       [&](Index k, auto lanes) { sum[0] = sum[0] + lanes.load(from + j + k); });
+  }
+  for (int i = 1; i < kChains; ++i) sum[0] = sum[0] + sum[i];
+  *sink = reduce_sum(sum[0]);
+}
+
 template <class B>
 constexpr void set_elementwise(Kernels<Value<B>>& k) {
   set_all_unary<B>(k);
@@ -79,6 +100,7 @@ constexpr Kernels<Value<B>> make_kernels() {
   k.soft_cross_entropy = &soft_cross_entropy<B>;
   k.soft_cross_entropy_backward = &soft_cross_entropy_backward<B>;
   k.fma_burst = &fma_burst<B>;
+  k.read_burst = &read_burst<B>;
   return k;
 }
 

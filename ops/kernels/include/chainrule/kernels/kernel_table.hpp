@@ -176,6 +176,8 @@ struct Kernels {
   /// Runs `iterations` rounds of independent FMAs in registers; returns the flops done, and through
   /// `sink` a number that keeps the compiler from dropping them.
   double (*fma_burst)(Index iterations, T* sink);
+  /// Reads x as fast as it can and, through `sink`, returns a sum.
+  void (*read_burst)(In x, T* sink);
 };
 
 /// True when unary_backward of `kernel` reads y, false when it reads x.
