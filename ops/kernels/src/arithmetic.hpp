@@ -42,6 +42,10 @@ void scale_into(Value<B> alpha, In<B> x, Out<B> y, bool accumulate) {
 
 template <class B>
 void add_bias(In<B> x, const Value<B>* bias, Out<B> y) {
+  if (x.columns == 1) {  // no vector to fill
+    for (Index i = 0; i < x.rows; ++i) *y.row(i) = *x.row(i) + *bias;
+    return;
+  }
   for (Index i = 0; i < x.rows; ++i) {
     for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
       lanes.store(y.row(i) + j, lanes.load(x.row(i) + j) + lanes.load(bias + j));

@@ -189,7 +189,7 @@ void dot_rows(const Value<B>* a, Index a_row, const Value<B>* column, Index inne
 /// c of one column: a row's bits depend on the inner dimension alone here as well.
 template <class B>
 void gemm_dot(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate) {
-  constexpr int kRows = 8;
+  constexpr int kRows = 2;  // memory streams best where few rows are read at a time
   alignas(64) Value<B> column[kGemmInnerBlock];
   Index k = 0;
   do {
