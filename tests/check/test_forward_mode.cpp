@@ -94,6 +94,7 @@ TEST(ForwardMode, AWrongJvpIsCaught) {
     EXPECT_FALSE(report.ok());
     EXPECT_EQ(report.gradients.verdict(), Verdict::kDisagree);
     EXPECT_EQ(value.verdict, Verdict::kAgree);
+    EXPECT_EQ(value.overall_verdict(), Verdict::kDisagree);
     // In float32 the Jacobian is that of float64, which is as wrong.
     EXPECT_EQ(value.forward_mode.products, 4);
     EXPECT_EQ(value.forward_mode.jacobian, 30 * 30);
@@ -102,7 +103,8 @@ TEST(ForwardMode, AWrongJvpIsCaught) {
     EXPECT_GT(value.forward_mode.worst.error, value.forward_mode.worst.tolerance);
     EXPECT_THAT(failure_text(report.gradients), HasSubstr("forward mode of x [5, 6]: 3"));
     EXPECT_THAT(failure_text(report.gradients), HasSubstr("; differences agree with backward\n"));
-    EXPECT_THAT(report.gradients.to_text(), HasSubstr("forward mode: 904 products"));
+    EXPECT_THAT(report.gradients.to_text(), HasSubstr(": disagree; forward mode: 904 products, 3"));
+    EXPECT_THAT(report.gradients.to_text(), Not(HasSubstr(": agree")));
   }
 }
 
@@ -200,7 +202,9 @@ TEST(ForwardMode, AnOpWithoutJvpIsNamedAndChecksNothingElseLess) {
   EXPECT_TRUE(report.ok()) << report.to_text();
   EXPECT_THAT(report.without_forward_mode, HasSubstr("tanh_without_jvp"));
   EXPECT_THAT(report.without_forward_mode, HasSubstr("has no jvp"));
+  EXPECT_THAT(report.to_text(), HasSubstr("\nwithout forward mode: "));
   EXPECT_EQ(report.values[0].forward_mode.comparisons(), 0);
+  EXPECT_EQ(report.values[0].overall_verdict(), Verdict::kAgree);
   EXPECT_GT(report.values[1].forward_mode.comparisons(), 0);
 }
 
