@@ -33,6 +33,11 @@ internal::Float32Rule float32_rule(const OpCase& op_case, const CaseInstance& in
   return rule;
 }
 
+bool is_compared_with_forward_mode(const GradientReport& report) {
+  return std::any_of(report.values.begin(), report.values.end(),
+                     [](const ValueCheck& value) { return value.forward_mode.comparisons() > 0; });
+}
+
 }  // namespace
 
 CaseReport internal::check_first_order(const OpCase& op_case, const CaseSize& size, DType dtype,
@@ -54,6 +59,9 @@ CaseReport internal::check_first_order(const OpCase& op_case, const CaseSize& si
   const internal::Float32Rule rule = float32_rule(op_case, instance);
   report.gradients =
       internal::check_graph(instance.graph(), output, instance.feed(), options, rule);
+  if (is_compared_with_forward_mode(report.gradients)) {
+    report.properties.emplace_back("forward mode");
+  }
   internal::check_accumulation(op_case, size, dtype, table, seed, report);
   internal::check_memory(instance, table, report);
   internal::check_threads(instance, table, report);

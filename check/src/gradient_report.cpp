@@ -45,13 +45,15 @@ Index GradientReport::comparisons() const noexcept {
   return count;
 }
 
+Verdict ValueCheck::overall_verdict() const noexcept {
+  if (forward_mode.disagree > 0) return Verdict::kDisagree;
+  return comparisons() == 0 ? Verdict::kUnresolved : verdict;
+}
+
 Verdict GradientReport::verdict() const noexcept {
-  if (comparisons() == 0) return Verdict::kUnresolved;
+  if (values.empty()) return Verdict::kUnresolved;
   Verdict verdict = Verdict::kAgree;
-  for (const ValueCheck& check : values) {
-    verdict = std::max(verdict, check.verdict);
-    if (check.forward_mode.disagree > 0) verdict = Verdict::kDisagree;
-  }
+  for (const ValueCheck& check : values) verdict = std::max(verdict, check.overall_verdict());
   return verdict;
 }
 
@@ -77,14 +79,19 @@ std::string GradientReport::to_text() const {
     if (check.jacobian > 0) text += fmt::format("{} Jacobian entries, ", check.jacobian);
     if (check.waived > 0) text += fmt::format("{} unresolved waived, ", check.waived);
     text += fmt::format("worst error {:.3g} of {:.3g}: {}", check.worst.error,
-                        check.worst.tolerance, to_string(check.verdict));
+                        check.worst.tolerance, to_string(check.overall_verdict()));
     const ForwardCheck& forward = check.forward_mode;
     if (forward.comparisons() > 0) {
-      text += fmt::format("; forward mode: {} products, worst error {:.3g} of {:.3g}{}",
-                          forward.comparisons(), forward.worst.error, forward.worst.tolerance,
-                          forward.disagree > 0 ? ": disagree" : "");
+      text += fmt::format("; forward mode: {} products, ", forward.comparisons());
+      if (forward.disagree > 0) text += fmt::format("{} disagree, ", forward.disagree);
+      if (forward.unresolved > 0) text += fmt::format("{} unresolved, ", forward.unresolved);
+      text +=
+          fmt::format("worst error {:.3g} of {:.3g}", forward.worst.error, forward.worst.tolerance);
     }
     text += "\n";
+  }
+  if (!without_forward_mode.empty()) {
+    text += fmt::format("without forward mode: {}\n", without_forward_mode);
   }
   for (const std::string& failure : failures) text += failure + "\n";
   return text;

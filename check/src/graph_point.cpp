@@ -72,11 +72,7 @@ Tensor converted(ConstTensorView view, DType dtype) {
 }
 
 void copy_row_major(ConstTensorView from, std::span<double> to) {
-  for (Index i = 0; i < from.rows; ++i) {
-    for (Index j = 0; j < from.columns; ++j) {
-      to[static_cast<std::size_t>(i * from.columns + j)] = element(from, i, j);
-    }
-  }
+  copy_values(from, {to.data(), DType::kFloat64, from.rows, from.columns, from.columns});
 }
 
 Index rows_of_feed(const Feed& feed) {

@@ -9,6 +9,7 @@
 #include "chainrule/check/failure_text.hpp"
 #include "chainrule/check/random_feed.hpp"
 #include "chainrule/ops/ops.hpp"
+#include "checked_cases.hpp"
 
 namespace chainrule {
 namespace {
@@ -62,11 +63,13 @@ OpCase case_of(const OpDef& op) {
 TEST(ForwardMode, ComparesProductsAndWholeJacobiansOfEveryCase) {
   for (const OpCase& row : op_cases()) {
     double largest = 0;
-    for (const CaseSize& size : case_sizes()) {
+    for (const CaseSize& size : testing::checked_sizes()) {
       SCOPED_TRACE(row.name() + ", " + std::string(size.name));
       const CaseInstance instance(row, size, DType::kFloat64);
       GradientCheckOptions options;
       options.zero_gradients = instance.zero_gradients();
+      options.max_elements = options.directions = 0;
+      options.samples = 1;  // of differences, which test_check_op.cpp looks at
       const GradientReport report =
           check_gradients(instance.graph(), instance.output(), instance.feed(), options);
       EXPECT_THAT(report.without_forward_mode, IsEmpty());
@@ -94,6 +97,7 @@ TEST(ForwardMode, AWrongJvpIsCaught) {
     EXPECT_FALSE(report.ok());
     EXPECT_EQ(report.gradients.verdict(), Verdict::kDisagree);
     EXPECT_EQ(value.verdict, Verdict::kAgree);
+    EXPECT_EQ(value.overall_verdict(), Verdict::kDisagree);
     // In float32 the Jacobian is that of float64, which is as wrong.
     EXPECT_EQ(value.forward_mode.products, 4);
     EXPECT_EQ(value.forward_mode.jacobian, 30 * 30);
@@ -102,7 +106,8 @@ TEST(ForwardMode, AWrongJvpIsCaught) {
     EXPECT_GT(value.forward_mode.worst.error, value.forward_mode.worst.tolerance);
     EXPECT_THAT(failure_text(report.gradients), HasSubstr("forward mode of x [5, 6]: 3"));
     EXPECT_THAT(failure_text(report.gradients), HasSubstr("; differences agree with backward\n"));
-    EXPECT_THAT(report.gradients.to_text(), HasSubstr("forward mode: 904 products"));
+    EXPECT_THAT(report.gradients.to_text(), HasSubstr(": disagree; forward mode: 904 products, 3"));
+    EXPECT_THAT(report.gradients.to_text(), Not(HasSubstr(": agree")));
   }
 }
 
@@ -200,14 +205,16 @@ TEST(ForwardMode, AnOpWithoutJvpIsNamedAndChecksNothingElseLess) {
   EXPECT_TRUE(report.ok()) << report.to_text();
   EXPECT_THAT(report.without_forward_mode, HasSubstr("tanh_without_jvp"));
   EXPECT_THAT(report.without_forward_mode, HasSubstr("has no jvp"));
+  EXPECT_THAT(report.to_text(), HasSubstr("\nwithout forward mode: "));
   EXPECT_EQ(report.values[0].forward_mode.comparisons(), 0);
+  EXPECT_EQ(report.values[0].overall_verdict(), Verdict::kAgree);
   EXPECT_GT(report.values[1].forward_mode.comparisons(), 0);
 }
 
 // Gradients of saturated units, of differences of large numbers and behind many layers are far
 // less exact than their digits; nothing of that is anybody's mistake.
 TEST(ForwardMode, RoundingIsNoDisagreement) {
-  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+  for (std::uint64_t seed = 1; seed <= (testing::kSanitized ? 1 : 3); ++seed) {
     Graph graph;
     const Value x = graph.input("x", {kBatch, 6});
     Value h = x;

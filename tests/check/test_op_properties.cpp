@@ -42,10 +42,11 @@ OpDef tanh_with(OpFunction forward, OpFunction backward) {
 TEST(OpProperties, AllAreCheckedWhereTheyApply) {
   const CaseReport report = check(kTanhOp, kTall);
   EXPECT_TRUE(report.ok()) << report.gradients.to_text();
-  EXPECT_THAT(report.properties, UnorderedElementsAre("accumulation", "determinism", "strides",
-                                                      "aliasing", "threads", "second order"));
+  EXPECT_THAT(report.properties,
+              UnorderedElementsAre("forward mode", "accumulation", "determinism", "strides",
+                                   "aliasing", "threads", "second order"));
   EXPECT_THAT(check(kSoftmaxOp).properties,
-              UnorderedElementsAre("accumulation", "determinism", "strides"));
+              UnorderedElementsAre("forward mode", "accumulation", "determinism", "strides"));
 }
 
 TEST(OpProperties, WritingIntoThePaddingIsCaught) {

@@ -52,7 +52,11 @@ TEST(Gradcheck, ListsOpsAndCountsChecks) {
   EXPECT_EQ(seen,
             (std::set<std::pair<std::string, std::string>>{
                 {"relu", "float32"}, {"relu", "float64"}, {"mul", "float32"}, {"mul", "float64"}}));
-  ASSERT_EQ(lines.size(), 2 + seen.size() + 1);  // kernels and heading, a line each, the summary
+  // Kernels and heading, a line each, forward mode, second order, the summary.
+  ASSERT_EQ(lines.size(), 2 + seen.size() + 3);
+  const std::string counts = " [0-9]+ (products|comparisons), worst error [-.e0-9]+ of [-.e0-9]+";
+  EXPECT_THAT(lines[lines.size() - 3], MatchesRegex("forward mode:" + counts));
+  EXPECT_THAT(lines[lines.size() - 2], MatchesRegex("second order:" + counts));
   EXPECT_THAT(
       lines[1],
       MatchesRegex("op +dtype +worst in +elements +Jacobian +.*error bar +tolerated +verdict"));
@@ -88,11 +92,15 @@ TEST(Gradcheck, ChecksTheKernelsAskedFor) {
 TEST(Gradcheck, VerboseShowsEveryGradientOfEveryCheck) {
   const std::vector<std::string> lines =
       lines_of(run_ok({"gradcheck", "--op", "add_bias", "--dtype", "float64", "-v"}));
-  const std::size_t cases = 2, gradients = 2;
-  ASSERT_EQ(lines.size(), 2 + cases * gradients * case_sizes().size() + 1);
+  const std::size_t cases = 2, gradients = 2, ways = 3;
+  ASSERT_EQ(lines.size(), 2 + cases * gradients * ways * case_sizes().size() + 3);
   EXPECT_THAT(lines[1], StartsWith("check "));
   EXPECT_THAT(lines, ::testing::Contains(MatchesRegex(
                          "add_bias \\(no batch\\), odd +float64  b \\[13\\] +13 .*agree")));
+  EXPECT_THAT(lines, ::testing::Contains(MatchesRegex(
+                         "add_bias, odd +float64  jvp b \\[13\\] +0\\+4 +[0-9]+ .*agree")));
+  EXPECT_THAT(lines, ::testing::Contains(
+                         MatchesRegex("add_bias, odd +float64  2nd b \\[13\\] +13 .*agree")));
 }
 
 TEST(Gradcheck, TheSeedDecidesTheNumbers) {
@@ -112,7 +120,9 @@ TEST(Gradcheck, TheSeedDecidesTheNumbers) {
 TEST(Gradcheck, WritesJUnitAndHtml) {
   Directory directory;
   const std::string junit = directory / "report.xml", html = directory / "report.html";
-  run_ok({"gradcheck", "--op", "matmul", "--op", "hinge", "--junit", junit, "--html", html});
+  const std::string json = directory / "report.json";
+  run_ok({"gradcheck", "--op", "matmul", "--op", "hinge", "--junit", junit, "--html", html,
+          "--json", json});
   const Element suites = parse_markup(read_text(junit));
   EXPECT_EQ(suites.all("testsuite").size(), 4U);
   EXPECT_EQ(std::to_string(suites.all("testcase").size()), suites.at("tests"));
@@ -121,13 +131,16 @@ TEST(Gradcheck, WritesJUnitAndHtml) {
   EXPECT_THAT(page, AllOf(Not(HasSubstr("://")), Not(HasSubstr("src=")), Not(HasSubstr("href="))));
   const Element root = parse_markup(page);
   EXPECT_EQ(root.name, "html");
-  // A row for each op and dtype, and for each gradient of each check; headings.
-  std::size_t checks = 0;
-  for (const Element* suite : suites.all("testsuite")) {
-    const std::size_t gradients = suite->at("name").rfind("matmul", 0) == 0 ? 2 : 1;
-    checks += gradients * suite->all("testcase").size();
+  // A row for each op and dtype, and for each gradient of each check, by differences, by forward
+  // mode and perhaps of second order; headings.
+  std::size_t rows = 0;
+  const auto report = nlohmann::json::parse(read_text(json));
+  for (const auto& entry : report.at("reports")) {
+    const std::size_t gradients = entry.at("op") == "matmul" ? 2 : 1;
+    EXPECT_EQ(entry.at("gradients").size(), gradients);
+    rows += (entry.contains("second_order") ? 3 : 2) * gradients;
   }
-  EXPECT_EQ(root.all("tr").size(), 1 + 4 + 4 + checks);
+  EXPECT_EQ(root.all("tr").size(), 1 + 4 + 4 + rows);
 }
 
 TEST(Gradcheck, ListSaysWhatIsChecked) {
@@ -135,7 +148,9 @@ TEST(Gradcheck, ListSaysWhatIsChecked) {
   for (const OpDef* op : all_ops()) EXPECT_THAT(out, HasSubstr("\n  " + std::string(op->name)));
   for (const OpCase& row : op_cases()) EXPECT_THAT(out, HasSubstr("\n  " + row.name() + " "));
   for (const CaseSize& size : case_sizes()) EXPECT_THAT(out, HasSubstr(std::string(size.name)));
-  EXPECT_THAT(out, AllOf(HasSubstr("float32 and float64"), HasSubstr("finite differences")));
+  EXPECT_THAT(out, AllOf(HasSubstr("float32 and float64"), HasSubstr("finite differences"),
+                         HasSubstr("\nforward mode  each against the op's jvp"),
+                         HasSubstr("\nsecond order  second derivatives")));
   const std::string of_one = run_ok({"gradcheck", "--list", "--op", "embedding"});
   EXPECT_THAT(of_one, AllOf(HasSubstr("1 op in 2 cases"), HasSubstr("by table [5, 8]"),
                             Not(HasSubstr("matmul"))));
@@ -144,9 +159,11 @@ TEST(Gradcheck, ListSaysWhatIsChecked) {
 TEST(Gradcheck, ListSaysWhatIsCheckedOfEachOp) {
   const std::vector<std::string> lines =
       lines_of(run_ok({"gradcheck", "--list", "--op", "relu", "--op", "matmul"}));
-  const std::string common = ", float32 and float64: gradients, accumulation, determinism, strides";
-  EXPECT_THAT(lines, ::testing::Contains(StartsWith("relu" + common + ", aliasing, threads")));
-  EXPECT_THAT(lines, ::testing::Contains(StartsWith("matmul" + common + ", threads")));
+  const std::string common =
+      ", float32 and float64: gradients, forward mode, "
+      "accumulation, determinism, strides";
+  EXPECT_THAT(lines, ::testing::Contains("relu" + common + ", aliasing, threads, second order"));
+  EXPECT_THAT(lines, ::testing::Contains("matmul" + common + ", threads, second order"));
 }
 
 // What the checks say they looked at is what --list promises.
@@ -161,7 +178,7 @@ TEST(Gradcheck, ReportsTheFurtherProperties) {
   }
   const std::string list = run_ok({"gradcheck", "--list", "--op", "relu"});
   for (const std::string& property : seen) EXPECT_THAT(list, HasSubstr(", " + property));
-  EXPECT_GE(seen.size(), 5U);
+  EXPECT_GE(seen.size(), 7U);
 }
 
 // Every function that builds a graph can be asked for by its own name.

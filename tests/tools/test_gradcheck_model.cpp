@@ -74,13 +74,15 @@ class GradcheckModel : public ::testing::Test {
 TEST_F(GradcheckModel, ALineForEachTensor) {
   const std::vector<std::string> lines = lines_of(
       run_ok({"gradcheck", "--model", flowers(), "--data", file("flowers.csv", kFlowers)}));
-  ASSERT_EQ(lines.size(), 5 + 1 + 5 + 1U);  // facts, heading, tensors, summary
+  ASSERT_EQ(lines.size(), 5 + 1 + 5 + 2U);  // facts, heading, tensors, forward mode, summary
   EXPECT_EQ(lines[1], "layers  linear 2-5, tanh, linear 5-3");
   EXPECT_THAT(lines[3], MatchesRegex("data +6 of 6 rows of .*flowers.csv"));
   EXPECT_THAT(lines[6], MatchesRegex("0.weight  float64  \\[2, 5\\] +10 .* agree"));
   EXPECT_THAT(lines[7], MatchesRegex("0.bias    float64  \\[5\\] +5 .* agree"));
   EXPECT_THAT(lines[10], MatchesRegex("x         float64  \\[6, 2\\] +12 .* agree"));
-  EXPECT_THAT(lines[11], StartsWith("gradcheck: 5 checks of "));
+  EXPECT_THAT(lines[11],
+              MatchesRegex("forward mode: 65 products, worst error [-.e0-9]+ of [-.e0-9]+"));
+  EXPECT_THAT(lines[12], StartsWith("gradcheck: 5 checks of "));
 }
 
 TEST_F(GradcheckModel, JsonSaysWhichModelAndData) {

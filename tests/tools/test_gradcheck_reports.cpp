@@ -37,7 +37,8 @@ GradcheckRecord record(const OpDef& op, const CaseSize& size) {
           .size = report.size,
           .shape = report.shape,
           .seconds = 0.25,
-          .report = std::move(report.gradients)};
+          .report = std::move(report.gradients),
+          .second_order = std::move(report.second_order)};
 }
 
 // Two checks of a right op, two of a wrong one, one that compared nothing.
@@ -77,7 +78,14 @@ TEST(GradcheckReports, TheTableShowsTheWorstOfEachGroup) {
   EXPECT_THAT(lines[1],
               AllOf(StartsWith("twice_tanh  float64  x ["), HasSubstr("2 of 2 disagree\n")));
   EXPECT_THAT(lines[2], AllOf(StartsWith("nothing     float64  -"), HasSubstr("unresolved\n")));
-  for (const std::string& line : lines) EXPECT_EQ(lines_of(line).size(), 1U);
+  EXPECT_EQ(lines_of(lines[0]).size(), 1U);
+  EXPECT_EQ(lines_of(lines[2]).size(), 1U);
+  // What is wrong in other ways too has lines of its own.
+  ASSERT_EQ(lines_of(lines[1]).size(), 3U);
+  EXPECT_THAT(lines_of(lines[1])[1],
+              AllOf(StartsWith("twice_tanh  float64  jvp x ["), HasSubstr(" disagree")));
+  EXPECT_THAT(lines_of(lines[1])[2],
+              AllOf(StartsWith("twice_tanh  float64  2nd x ["), HasSubstr(" disagree")));
 }
 
 TEST(GradcheckReports, TheLongTableHasALineForEachGradient) {
@@ -87,11 +95,15 @@ TEST(GradcheckReports, TheLongTableHasALineForEachGradient) {
   for (const tools::GradcheckGroup group : tools::groups_of(run)) {
     for (const std::string& line : lines_of(table.lines(group))) lines.push_back(line);
   }
-  ASSERT_EQ(lines.size(), run.records.size());
+  // By differences, by forward mode, of second order; that nothing was compared.
+  ASSERT_EQ(lines.size(), 4 * 3 + 1U);
   EXPECT_THAT(lines[0], AllOf(StartsWith("tanh (a <b> & \"c\"), small"), HasSubstr("x [2, 3]"),
                               HasSubstr("agree")));
-  EXPECT_THAT(lines[2], HasSubstr("12 of 42 disagree"));
-  EXPECT_THAT(lines[4], HasSubstr("failed"));
+  EXPECT_THAT(lines[1], AllOf(HasSubstr("jvp x [2, 3]"), HasSubstr(" 0+4 "), HasSubstr("agree")));
+  EXPECT_THAT(lines[2], AllOf(HasSubstr("2nd x [2, 3]"), HasSubstr("agree")));
+  EXPECT_THAT(lines[6], HasSubstr("12 of 42 disagree"));
+  EXPECT_THAT(lines[7], AllOf(HasSubstr("jvp x [2, 3]"), HasSubstr("10 of 40 disagree")));
+  EXPECT_THAT(lines[12], HasSubstr("failed"));
 }
 
 TEST(GradcheckReports, FailuresShowWorstElementsAndHints) {
@@ -155,7 +167,9 @@ TEST(GradcheckReports, JUnitIsWellFormedAndCounts) {
   ASSERT_EQ(cases.size(), 5U);
   EXPECT_EQ(cases[0]->at("classname"), "gradcheck.tanh.float64");
   EXPECT_EQ(cases[0]->at("name"), "tanh (a <b> & \"c\"), small [2, 3]");
-  EXPECT_TRUE(cases[0]->children.empty());
+  ASSERT_EQ(cases[0]->children.size(), 1U);
+  EXPECT_THAT(cases[0]->all("system-out")[0]->text,
+              AllOf(HasSubstr(": agree; forward mode: 40 products"), HasSubstr("second order:\n")));
   const auto failures = cases[2]->all("failure");
   ASSERT_EQ(failures.size(), 1U);
   EXPECT_EQ(failures[0]->at("type"), "disagree");

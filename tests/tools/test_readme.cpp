@@ -77,13 +77,15 @@ std::vector<std::string> essence(const std::string& transcript) {
   static const std::regex row(
       R"((\S+) +(float\d\d) +(?:\S+ )?\[[^\]]*\] +(\S+) +(\S+) +\S+ +\S+ +\S+ +(.*))");
   static const std::regex seconds(R"(\([0-9.]+ s\))");
+  static const std::regex error(R"(error \S+ of \S+)");
   std::vector<std::string> lines;
   for (const std::string& line : lines_of(transcript)) {
     std::smatch parts;
     if (std::regex_match(line, parts, row)) {
       lines.push_back(parts.format("$1 $2 $3 $4 $5"));
     } else if (line.rfind("kernels ", 0) != 0) {
-      lines.push_back(std::regex_replace(line, seconds, "(# s)"));
+      const std::string timeless = std::regex_replace(line, seconds, "(# s)");
+      lines.push_back(std::regex_replace(timeless, error, "error # of #"));
     }
   }
   return lines;

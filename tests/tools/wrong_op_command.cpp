@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The chainrule command with an op whose backward is wrong and one that saturates: what
-// it does about them is tested from the command line to the exit code.
+// The chainrule command with ops whose backward or jvp is wrong, one without jvp and one that
+// saturates: what it does about them is tested from the command line to the exit code.
 #include "command_line.hpp"
 #include "wrong_ops.hpp"
 

@@ -7,20 +7,32 @@ namespace chainrule::testing {
 namespace {
 
 template <class T>
-void doubled_backward(const OpContext& context) {
-  kTanhOp.backward[dtype_index(kDTypeOf<T>)](context);
-  const MatrixView<T> g = context.in_gradient<T>(0);
-  for (Index i = 0; i < g.rows; ++i) {
-    for (Index j = 0; j < g.columns; ++j) g(i, j) *= 2;
+void multiply(MatrixView<T> view, T factor) {
+  for (Index i = 0; i < view.rows; ++i) {
+    for (Index j = 0; j < view.columns; ++j) view(i, j) *= factor;
   }
 }
 
+template <class T>
+void doubled_backward(const OpContext& context) {
+  kTanhOp.backward[dtype_index(kDTypeOf<T>)](context);
+  multiply<T>(context.in_gradient<T>(0), 2);
+}
+
+template <class T>
+void halved_jvp(const OpContext& context) {
+  kTanhOp.jvp[dtype_index(kDTypeOf<T>)](context);
+  multiply<T>(context.out_tangent<T>(), T{0.5});
+}
+
+OpDef tanh_called(std::string_view name) {
+  OpDef def = kTanhOp;
+  def.name = name;
+  return def;
+}
+
 const OpDef& renamed_tanh() {
-  static const OpDef def = [] {
-    OpDef result = kTanhOp;
-    result.name = "saturated_tanh";
-    return result;
-  }();
+  static const OpDef def = tanh_called("saturated_tanh");
   return def;
 }
 
@@ -34,17 +46,37 @@ OpCase unary_case(const OpDef& op, const Fill& fill = {}) {
 
 const OpDef& doubled_tanh() {
   static const OpDef def = [] {
-    OpDef result = kTanhOp;
-    result.name = "twice_tanh";
+    OpDef result = tanh_called("twice_tanh");
     result.backward = {&doubled_backward<float>, &doubled_backward<double>};
     return result;
   }();
   return def;
 }
 
+const OpDef& half_jvp_tanh() {
+  static const OpDef def = [] {
+    OpDef result = tanh_called("half_jvp_tanh");
+    result.jvp = {&halved_jvp<float>, &halved_jvp<double>};
+    result.backward_jvp = {};
+    return result;
+  }();
+  return def;
+}
+
+const OpDef& plain_tanh() {
+  static const OpDef def = [] {
+    OpDef result = tanh_called("plain_tanh");
+    result.jvp = {};
+    result.backward_jvp = {};
+    return result;
+  }();
+  return def;
+}
+
 std::vector<OpCase> cases_with_wrong_ops() {
-  return {unary_case(kTanhOp), unary_case(kReluOp, {.kind = Fill::Kind::kOddSixteenths}),
-          unary_case(doubled_tanh()), unary_case(renamed_tanh(), {.low = 40, .high = 44})};
+  return {unary_case(kTanhOp),         unary_case(kReluOp, {.kind = Fill::Kind::kOddSixteenths}),
+          unary_case(plain_tanh()),    unary_case(doubled_tanh()),
+          unary_case(half_jvp_tanh()), unary_case(renamed_tanh(), {.low = 40, .high = 44})};
 }
 
 }  // namespace chainrule::testing

@@ -93,6 +93,7 @@ int check_gradients_of(const GradcheckOptions& options, std::span<const Selected
     check_ops(ops, options.dtypes(), kernels, observer, run);
   }
   run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  terminal.lines(totals_text(run));
   write_reports(options.reports, run, &gradcheck_json, &gradcheck_junit, &gradcheck_html);
 
   const std::size_t failed = run.failed();

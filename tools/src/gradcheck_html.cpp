@@ -19,7 +19,10 @@ constexpr const char* kExplanation =
     "<h2>Gradients</h2>\n<p class=\"soft\">What backward computes (analytic) against extrapolated "
     "differences of forward in float64 (numeric). A line shows the worst of its comparisons: "
     "elements, with random directions behind a plus, and entries of the whole Jacobian. The bar is "
-    "its share of the tolerated error, on a logarithmic scale from 1e-6.</p>\n";
+    "its share of the tolerated error, on a logarithmic scale from 1e-6. A line of jvp compares "
+    "backward with forward mode, up to rounding: products with random directions, and entries of "
+    "the Jacobian; a line of 2nd compares second derivatives with differences of the "
+    "gradient.</p>\n";
 
 std::string heading(bool of_model) {
   return fmt::format(
@@ -35,12 +38,12 @@ std::string table(bool of_model, const std::string& rows) {
          "</tbody></table></div>\n";
 }
 
-std::string share_bar(const ElementCheck& element) {
-  const double error = shown_error(element);
-  const bool over = element.verdict >= Verdict::kUnresolved;
-  const double share = element.tolerance > 0 ? error / element.tolerance : error > 0 ? HUGE_VAL : 0;
-  const double part = over ? 1 : share > 0 ? std::clamp(1 + std::log10(share) / 6, 0.0, 1.0) : 0;
-  return html_bar(part, over, fmt::format("{:.3g}", share));
+std::string share_bar(const GradcheckLine::Worst& worst) {
+  const double share = share_of(worst.error, worst.tolerance);
+  const double part = worst.over  ? 1
+                      : share > 0 ? std::clamp(1 + std::log10(share) / 6, 0.0, 1.0)
+                                  : 0;
+  return html_bar(part, worst.over, fmt::format("{:.3g}", share));
 }
 
 // What the filters go by.
@@ -49,68 +52,40 @@ std::string classes(bool good, Index kinks, Index waived) {
                      waived > 0 ? " waived" : "");
 }
 
-struct HtmlRow {
-  std::string name;
-  DType dtype;
-  std::string shape;
-  Compared compared;
-  const ElementCheck* worst;
-  std::string verdict;
-  bool good;
-};
-
-std::string as_markup(const HtmlRow& row) {
+std::string as_row(const std::string& name, DType dtype, const GradcheckLine& line) {
+  const Compared& counts = line.compared;
   std::string text = fmt::format(
       "<tr class=\"{}\"><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>"
       "<td class=\"n\">{}</td>",
-      classes(row.good, row.compared.kinks, row.compared.waived), escape_markup(row.name),
-      to_string(row.dtype), escape_markup(row.shape), elements_text(row.compared),
-      row.compared.jacobian);
-  if (row.worst == nullptr) {
+      classes(line.good, counts.kinks, counts.waived), escape_markup(name), to_string(dtype),
+      escape_markup(line.of), elements_text(counts), counts.jacobian);
+  if (!line.worst) {
     text += "<td></td><td></td><td></td><td></td>";
   } else {
+    const GradcheckLine::Worst& worst = *line.worst;
     text += fmt::format(
-        "<td class=\"n\">{:.2g}</td><td class=\"n\">{:.2g}</td><td class=\"n\">{:.2g}</td>"
+        "<td class=\"n\">{:.2g}</td><td class=\"n\">{}</td><td class=\"n\">{:.2g}</td>"
         "<td class=\"share\">{}</td>",
-        shown_error(*row.worst), row.worst->error_bar, row.worst->tolerance, share_bar(*row.worst));
+        worst.error, worst.error_bar ? fmt::format("{:.2g}", *worst.error_bar) : "",
+        worst.tolerance, share_bar(worst));
   }
-  return text + fmt::format("<td class=\"{}\">{}</td></tr>\n", row.good ? "good" : "bad",
-                            escape_markup(row.verdict));
+  return text + fmt::format("<td class=\"{}\">{}</td></tr>\n", line.good ? "good" : "bad",
+                            escape_markup(line.verdict));
 }
 
-std::string shape_of(const ValueCheck* value, bool of_model) {
-  if (value == nullptr) return "";
-  return (of_model ? "" : value->name + " ") + to_string(value->shape);
+std::string as_rows(const GradcheckRecord& record, const std::string& name,
+                    const std::vector<GradcheckLine>& lines) {
+  std::string text;
+  for (const GradcheckLine& line : lines) text += as_row(name, record.report.dtype, line);
+  return text;
 }
 
-bool all_ok(GradcheckGroup group) {
-  return std::all_of(group.begin(), group.end(),
-                     [](const GradcheckRecord& r) { return r.report.ok(); });
-}
-
-std::string group_row(GradcheckGroup group, bool of_model) {
-  const WorstElement worst = worst_of(group);
-  return as_markup({group.front().subject, group.front().report.dtype,
-                    shape_of(worst.value, of_model), compared(group), worst.element,
-                    verdict_text(group), all_ok(group)});
+std::string group_rows(GradcheckGroup group, bool of_model) {
+  return as_rows(group.front(), group.front().subject, lines_of_group(group, of_model));
 }
 
 std::string check_rows(const GradcheckRecord& record) {
-  std::string text;
-  bool shown = record.report.ok();
-  for (const ValueCheck& value : record.report.values) {
-    const bool good = value.verdict <= Verdict::kKink && value.comparisons() > 0;
-    shown = shown || !good;
-    text +=
-        as_markup({record.name, record.report.dtype, shape_of(&value, false), compared(value),
-                   value.comparisons() > 0 ? &value.worst : nullptr, verdict_text(value), good});
-  }
-  // What is wrong with the check as a whole stands on no gradient's line.
-  if (!shown) {
-    text +=
-        as_markup({record.name, record.report.dtype, "", {}, nullptr, "failed", /*good=*/false});
-  }
-  return text;
+  return as_rows(record, record.name, lines_of_check(record, /*of_model=*/false));
 }
 
 std::string every_check(GradcheckGroup group) {
@@ -120,7 +95,7 @@ std::string every_check(GradcheckGroup group) {
       if (record.report.ok() == ok) rows += check_rows(record);
     }
   }
-  const Compared counts = compared(group);
+  const Compared counts = compared(gradients_of(group));
   const bool good = all_ok(group);
   return fmt::format(
       "<details class=\"{}\"{}><summary>{}, {}: <span class=\"{}\">{}</span></summary>\n{}"
@@ -148,6 +123,9 @@ std::string facts(const GradcheckRun& run) {
   auto facts = run.facts;
   const std::vector<std::string> properties = properties_of(run.records);
   if (!properties.empty()) facts.emplace_back("also checked", joined(properties));
+  facts.emplace_back("forward mode", forward_mode_text(run.records));
+  const std::string second_order = second_order_text(run.records);
+  if (!second_order.empty()) facts.emplace_back("second order", second_order);
   facts.emplace_back("kernels", run.architecture);
   facts.emplace_back("seed", std::to_string(run.seed));
   facts.emplace_back("time", fmt::format("{:.1f} s", run.seconds));
@@ -156,7 +134,7 @@ std::string facts(const GradcheckRun& run) {
 }
 
 std::string filters(const GradcheckRun& run) {
-  const Compared counts = compared(GradcheckGroup(run.records));
+  const Compared counts = compared(gradients_of(run.records));
   std::vector<HtmlFilter> filters;
   if (run.failed() > 0) filters.push_back({"bad", "failed"});
   if (counts.kinks > 0) filters.push_back({"kink", "with kinks"});
@@ -172,7 +150,7 @@ std::string gradcheck_html(const GradcheckRun& run) {
   std::stable_partition(groups.begin(), groups.end(),
                         [](GradcheckGroup group) { return !all_ok(group); });
   std::string rows;
-  for (const GradcheckGroup group : groups) rows += group_row(group, run.of_model);
+  for (const GradcheckGroup group : groups) rows += group_rows(group, run.of_model);
   std::string body = "<h1>chainrule gradcheck</h1>\n";
   body += html_verdict(failed == 0, failed == 0
                                         ? fmt::format("All {} checks agree.", checks)

@@ -34,10 +34,28 @@ Json as_json(const ElementCheck& element) {
   return json;
 }
 
+Json as_json(const ForwardCheck& forward) {
+  const ForwardProduct& worst = forward.worst;
+  Json product{{"forward", worst.forward},
+               {"backward", worst.backward},
+               {"error", worst.error},
+               {"tolerance", worst.tolerance}};
+  if (worst.row >= 0) {
+    product["row"] = worst.row;
+    product["column"] = worst.column;
+    product["output"] = worst.output;
+  }
+  return {{"products", forward.products},
+          {"jacobian", forward.jacobian},
+          {"disagree", forward.disagree},
+          {"unresolved", forward.unresolved},
+          {"worst", product}};
+}
+
 Json as_json(const ValueCheck& value) {
   Json json{{"name", value.name},
             {"shape", to_string(value.shape)},
-            {"verdict", to_string(value.verdict)},
+            {"verdict", to_string(value.overall_verdict())},
             {"elements", value.elements},
             {"directions", value.directions},
             {"jacobian", value.jacobian},
@@ -56,6 +74,27 @@ Json as_json(const ValueCheck& value) {
     for (const ElementCheck& element : value.failures) json["failing"].push_back(as_json(element));
   }
   if (!value.hint.empty()) json["hint"] = value.hint;
+  if (value.forward_mode.comparisons() > 0) json["forward_mode"] = as_json(value.forward_mode);
+  return json;
+}
+
+Json as_json(const std::vector<ValueCheck>& values) {
+  Json json = Json::array();
+  for (const ValueCheck& value : values) json.push_back(as_json(value));
+  return json;
+}
+
+void add_worst(Json& json, const WorstElement& worst) {
+  json["worst_error"] = worst.element ? Json(shown_error(*worst.element)) : Json();
+  json["error_bar"] = worst.element ? Json(worst.element->error_bar) : Json();
+  json["tolerance"] = worst.element ? Json(worst.element->tolerance) : Json();
+}
+
+Json second_order_json(const GradcheckRecord& record) {
+  Json json{{"verdict", to_string(record.second_order.verdict())},
+            {"comparisons", record.second_order.comparisons()}};
+  add_worst(json, worst_of(second_order_of({&record, 1})));
+  json["gradients"] = as_json(record.second_order.values);
   return json;
 }
 
@@ -66,25 +105,25 @@ Json as_json(const GradcheckRecord& record, bool of_model) {
     json["case"] = record.variant;
     json["size"] = record.size;
   }
-  const Compared counts = compared(GradcheckGroup(&record, 1));
+  const Compared counts = compared(gradients_of({&record, 1}));
   json["shape"] = record.shape;
   json["dtype"] = to_string(report.dtype);
   json["arch"] = report.architecture;
   json["ok"] = report.ok();
-  json["verdict"] = to_string(report.verdict());
+  json["verdict"] = to_string(record.verdict());
   json["elements"] = counts.elements;
   json["directions"] = counts.directions;
   json["jacobian"] = counts.jacobian;
   json["kinks"] = counts.kinks;
   json["waived"] = counts.waived;
   if (!record.properties.empty()) json["properties"] = record.properties;
-  const WorstElement worst = worst_of({&record, 1});
-  json["worst_error"] = worst.element ? Json(shown_error(*worst.element)) : Json();
-  json["error_bar"] = worst.element ? Json(worst.element->error_bar) : Json();
-  json["tolerance"] = worst.element ? Json(worst.element->tolerance) : Json();
+  add_worst(json, worst_of(gradients_of({&record, 1})));
   json["seconds"] = record.seconds;
-  json["gradients"] = Json::array();
-  for (const ValueCheck& value : report.values) json["gradients"].push_back(as_json(value));
+  json["gradients"] = as_json(report.values);
+  if (!report.without_forward_mode.empty()) {
+    json["without_forward_mode"] = report.without_forward_mode;
+  }
+  if (!record.second_order.values.empty()) json["second_order"] = second_order_json(record);
   json["failures"] = report.failures;
   return json;
 }

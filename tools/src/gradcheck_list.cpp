@@ -18,6 +18,10 @@ constexpr const char* kWhatIsChecked =
     R"(gradients     each against extrapolated finite differences of forward in float64, element by element
               and, while it is small, entry by entry of the whole Jacobian; of large tensors at
               random elements and along random directions; float32 against float64
+forward mode  each against the op's jvp, which needs no step: <v, J u> = <J^T v, u> for random u and
+              v, and entry by entry of a small Jacobian, up to rounding
+second order  second derivatives, forward over reverse, against differences of the gradient in
+              float64, of ops that have them and away from kinks
 accumulation  an op that is used twice adds up its gradients
 determinism   running again, in another workspace as well, gives the same bits
 strides       so do other leading dimensions and alignments; padding is neither read nor written

@@ -227,7 +227,8 @@ void ModelChecker::check(std::span<const DType> dtypes, const KernelTable& kerne
                              .shape = to_string(shape),
                              .seconds = seconds.count(),
                              .properties = {},
-                             .report = std::move(report)});
+                             .report = std::move(report),
+                             .second_order = {}});
       observer.group(GradcheckGroup(run.records).last(1));
     }
   }

@@ -89,7 +89,8 @@ GradcheckRecord check(const OpCase& op_case, const CaseSize& size, DType dtype,
           .shape = report.shape,
           .seconds = seconds.count(),
           .properties = std::move(report.properties),
-          .report = std::move(report.gradients)};
+          .report = std::move(report.gradients),
+          .second_order = std::move(report.second_order)};
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "gradcheck_lines.hpp"
 #include "gradcheck_run.hpp"
 
 namespace chainrule::tools {
@@ -13,22 +14,23 @@ namespace chainrule::tools {
 /// one by one while the run goes on.
 class GradcheckTable {
  public:
-  /// `names` is the width of the first column. With `every_check` a line for each gradient of each
-  /// check, else one for each group.
+  /// `names` is the width of the first column. With `every_check` lines for each gradient of each
+  /// check, else one for each group, and more where forward mode or second order disagrees.
   GradcheckTable(bool of_model, std::size_t names, bool every_check);
 
   std::string heading() const;
   std::string lines(GradcheckGroup group) const;
 
  private:
-  std::string line(const std::string& name, DType dtype, const ValueCheck* value,
-                   const Compared& compared, const ElementCheck* worst,
-                   const std::string& verdict) const;
+  std::string line(const std::string& name, DType dtype, const GradcheckLine& line) const;
 
   bool of_model_;
   std::size_t names_;
   bool every_check_;
 };
+
+/// The lines below the table: what came of forward mode and second order altogether.
+std::string totals_text(const GradcheckRun& run);
 
 /// Every failed check with its worst elements and hint, at most 20.
 std::string failures_text(const GradcheckRun& run);

@@ -36,45 +36,39 @@ std::string GradcheckTable::heading() const {
                      kShapeWidth, "elements", "Jacobian", "|a - n|", "error bar", "tolerated");
 }
 
-std::string GradcheckTable::line(const std::string& name, DType dtype, const ValueCheck* value,
-                                 const Compared& compared, const ElementCheck* worst,
-                                 const std::string& verdict) const {
-  std::string shape = "-";
-  if (value != nullptr) {
-    shape = of_model_ ? to_string(value->shape) : value->name + " " + to_string(value->shape);
-  }
-  std::string text =
-      fmt::format("{:<{}}  {:<7}  {:<{}}  {:>9}  {:>8}", name, names_, to_string(dtype), shape,
-                  kShapeWidth, elements_text(compared), compared.jacobian);
-  if (worst == nullptr) {
+std::string GradcheckTable::line(const std::string& name, DType dtype,
+                                 const GradcheckLine& line) const {
+  std::string text = fmt::format("{:<{}}  {:<7}  {:<{}}  {:>9}  {:>8}", name, names_,
+                                 to_string(dtype), line.of.empty() ? "-" : line.of, kShapeWidth,
+                                 elements_text(line.compared), line.compared.jacobian);
+  if (!line.worst) {
     text += fmt::format("  {:>9}  {:>9}  {:>9}", "-", "-", "-");
   } else {
-    text += fmt::format("  {:>9.2g}  {:>9.2g}  {:>9.2g}", shown_error(*worst), worst->error_bar,
-                        worst->tolerance);
+    const std::string bar =
+        line.worst->error_bar ? fmt::format("{:.2g}", *line.worst->error_bar) : "-";
+    text +=
+        fmt::format("  {:>9.2g}  {:>9}  {:>9.2g}", line.worst->error, bar, line.worst->tolerance);
   }
-  return text + "  " + verdict + "\n";
+  return text + "  " + line.verdict + "\n";
 }
 
 std::string GradcheckTable::lines(GradcheckGroup group) const {
-  if (!every_check_) {
-    const WorstElement worst = worst_of(group);
-    return line(group.front().subject, group.front().report.dtype, worst.value, compared(group),
-                worst.element, verdict_text(group));
-  }
   std::string text;
-  for (const GradcheckRecord& record : group) {
-    const GradientReport& report = record.report;
-    bool shown = report.ok();
-    for (const ValueCheck& value : report.values) {
-      shown = shown || value.verdict > Verdict::kKink;
-      text += line(record.name, report.dtype, &value, compared(value),
-                   value.comparisons() > 0 ? &value.worst : nullptr, verdict_text(value));
-    }
-    // What is wrong with the check as a whole stands on no gradient's line.
-    if (!shown) {
-      text += line(record.name, report.dtype, nullptr, {}, nullptr, "failed");
-    }
+  const auto add = [&](const std::string& name, const std::vector<GradcheckLine>& lines) {
+    for (const GradcheckLine& each : lines) text += line(name, group.front().report.dtype, each);
+  };
+  if (!every_check_) {
+    add(group.front().subject, lines_of_group(group, of_model_));
+    return text;
   }
+  for (const GradcheckRecord& record : group) add(record.name, lines_of_check(record, of_model_));
+  return text;
+}
+
+std::string totals_text(const GradcheckRun& run) {
+  std::string text = fmt::format("forward mode: {}\n", forward_mode_text(run.records));
+  const std::string second_order = second_order_text(run.records);
+  if (!second_order.empty()) text += fmt::format("second order: {}\n", second_order);
   return text;
 }
 

@@ -30,6 +30,7 @@ struct CaseReport {
 /// check_gradients() of a case, with float32 held to the op's BackwardAccuracy, and further
 /// properties of the op's functions:
 ///
+/// - "forward mode": of an op that has a jvp, backward agrees with it, as part of `gradients`;
 /// - "accumulation": on another graph, where the op is applied twice to the same inputs, their
 ///   gradients are the sum of both (so backward adds where it must);
 /// - "determinism": running twice, in another workspace as well, gives the same bits;

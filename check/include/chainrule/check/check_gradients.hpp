@@ -124,7 +124,7 @@ struct ForwardCheck {
 };
 
 /// The gradient of one parameter or input.
-struct ValueCheck {
+struct CHAINRULE_API ValueCheck {
   Value value;  ///< empty for a function of one's own
   std::string name;
   Shape shape;             ///< with the rows of the batch filled in
@@ -138,12 +138,15 @@ struct ValueCheck {
   Index disagree = 0;
   Index waived = 0;                   ///< how many of the unresolved are no failure
   bool all_zero = false;              ///< every element that backward gave is exactly 0
-  Verdict verdict = Verdict::kAgree;  ///< the worst of them, the waived left out
+  Verdict verdict = Verdict::kAgree;  ///< of differences: the worst of them, the waived left out
   ElementCheck worst;  ///< of the worst verdict the one with the largest error / tolerance
   std::vector<ElementCheck> failures;  ///< at most GradientCheckOptions::max_failures
   std::string hint;  ///< what gradient_hint() makes of a gradient that disagrees; may be empty
-  ForwardCheck forward_mode;  ///< not part of the counts and verdicts above
+  ForwardCheck forward_mode;  ///< not part of the counts and the verdict above
 
+  /// The verdict on the gradient: kDisagree where forward mode disagrees, else that of differences;
+  /// kUnresolved where these compared nothing.
+  Verdict overall_verdict() const noexcept;
   /// All comparisons with differences.
   Index comparisons() const noexcept { return elements + directions + jacobian + float32_only; }
 };
@@ -154,7 +157,8 @@ struct CHAINRULE_API GradientReport {
   std::vector<ValueCheck> values;
   /// Why the check failed, one line each; empty when all is well.
   std::vector<std::string> failures;
-  /// Why nothing was compared with forward mode: the op that has no jvp. Empty where it was.
+  /// Why some of the values were not compared with forward mode: the op that has no jvp. Empty
+  /// where all were.
   std::string without_forward_mode;
 
   /// True when every comparison agrees (or is an accepted kink), there was at least one, and no
@@ -162,8 +166,7 @@ struct CHAINRULE_API GradientReport {
   bool ok() const noexcept { return failures.empty() && !values.empty(); }
   /// Elements, directions and entries of Jacobians compared.
   Index comparisons() const noexcept;
-  /// The worst verdict of all values, kDisagree where forward mode disagrees; kUnresolved when
-  /// there are none.
+  /// The worst ValueCheck::overall_verdict(); kUnresolved when there are none.
   Verdict verdict() const noexcept;
   /// The comparison with differences that has the worst verdict and, among those, the largest
   /// error / tolerance; null when there was none.
