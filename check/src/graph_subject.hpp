@@ -63,7 +63,7 @@ class GraphSubject : public Subject {
   Value output_;
   Index rows_;
   RandomKey random_;
-  CompileOptions options_;
+  CompileOptions options_{.stripe_rows = 1};  ///< ops are to see parts of a batch
   std::vector<Variable> variables_;
   GraphPoint rounded_;  // in the dtype that is checked
   GraphPoint exact_;    // the same in float64

@@ -212,6 +212,7 @@ struct PlanData {
   Mode mode = Mode::kTraining;
   KernelTable kernels;  ///< a copy: its gemm is OpenBLAS's under GemmPath::kBlas
   GemmPath gemm = GemmPath::kAuto;
+  Index stripe_rows = 0;  ///< see CompileOptions
   bool gather = false;
 
   std::vector<PlanNode> nodes;

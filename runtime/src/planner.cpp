@@ -31,6 +31,7 @@ std::shared_ptr<const PlanData> Planner::build() {
   plan_->dtype = options_.dtype;
   plan_->mode = options_.mode;
   plan_->gemm = options_.gemm;
+  plan_->stripe_rows = options_.gemm == GemmPath::kBlas ? 1 : options_.stripe_rows;
   plan_->gather = options_.gather;
   plan_->kernels = options_.kernels != nullptr ? *options_.kernels : default_kernels();
   if (options_.gemm == GemmPath::kBlas) use_blas_gemm(plan_->kernels);

@@ -24,10 +24,11 @@ Run::Run(WorkspaceData& workspace, const Bindings::Data& bindings, Index rows, T
       rows_(rows),
       block_rows_(Plan::block_rows(rows)),
       blocks_((rows + block_rows_ - 1) / block_rows_) {
+  const Index largest = Plan::max_stripe_rows(rows);
+  const Index fitting = plan_.stripe_rows > 0 ? std::min(plan_.stripe_rows, largest) : largest;
   const Index workers = team.helpers() + 1;
-  // OpenBLAS's bits depend on the rows of a call, which therefore are those of a block.
-  const Index share = plan_.gemm == GemmPath::kBlas ? 1 : (blocks_ + workers - 1) / workers;
-  stripe_blocks_ = std::clamp<Index>(share, 1, Plan::max_stripe_rows(rows) / block_rows_);
+  stripe_blocks_ = std::clamp<Index>((blocks_ + workers - 1) / workers, 1,
+                                     std::max<Index>(1, fitting / block_rows_));
   workspace_.tiles.self = &team_;
   workspace_.tiles.run = [](void* self, Index count, void (*body)(void*, Index), void* argument) {
     struct Call {

@@ -86,6 +86,7 @@ std::vector<Tensor> Specimen::Program::gradients(const std::vector<Value>& leave
 CompileOptions Specimen::reverse(const std::vector<Value>& outputs) const {
   CompileOptions options;
   options.dtype = DType::kFloat64;
+  options.stripe_rows = 1;  // ops are to see parts of a batch
   options.mode = original_.mode;
   options.kernels = kernels_;
   options.cotangents = outputs;

@@ -60,6 +60,10 @@ struct CompileOptions {
   std::vector<Value> gradient_tangents{};
   std::optional<UpdateOptions> update{};
   GemmPath gemm = GemmPath::kAuto;
+  /// At most so many rows go through a segment at a time (at least a block does), for what is
+  /// sensitive to that: 1 shows ops the smallest windows. 0: Plan::max_stripe_rows(). With kBlas a
+  /// block, since OpenBLAS's bits depend on the rows of a call. No other bit depends on it.
+  Index stripe_rows = 0;
   /// Batched inputs are read through a row order bound at each run (shuffled mini-batches).
   bool gather = false;
   /// Null: default_kernels().
