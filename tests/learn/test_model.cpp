@@ -83,7 +83,7 @@ TEST(Model, ErrorsNameTheUsersLineOrNone) {
 TEST(Model, ViewsInputsThatNeedNoChange) {
   Model model{Linear{3, 1}, Gaussian{}};
   Dataset data;
-  data.x = noise(5, 3, 61);
+  data.x = noise(5, 3, 61).to(DType::kFloat32);
   data.y = noise(5, 1, 62);
   EXPECT_EQ(model.prepare_view(data).x.data(), data.x.data());
   EXPECT_EQ(model.prepare_inputs_view(data.x).data(), data.x.data());
