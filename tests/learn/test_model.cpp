@@ -62,10 +62,9 @@ TEST(Model, ErrorsNameTheUsersLineOrNone) {
   const auto file = [](const std::string& message) {
     return message.find(".cpp") == std::string::npos ? "" : message.substr(message.rfind('('));
   };
-  const int line = __LINE__ + 2;
-  EXPECT_EQ(file(message_of<ArgumentError>([] {
-              Model{Linear{2, 1}, LeakyRelu{.slope = NAN}, Gaussian{}};
-            })),
+  const int line = __LINE__ + 1;
+  const auto here = [] { Model{Linear{2, 1}, LeakyRelu{.slope = NAN}, Gaussian{}}; };
+  EXPECT_EQ(file(message_of<ArgumentError>(here)),
             "(at test_model.cpp:" + std::to_string(line) + ")");
   const auto built = [](Where where) {
     Model({Linear{2, 1}, Dropout{.rate = 2}}, Gaussian{}, DType::kFloat32, 0, where);
