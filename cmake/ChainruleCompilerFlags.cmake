@@ -5,6 +5,9 @@
 add_library(chainrule_flags INTERFACE)
 # A fused multiply-add has other bits than mul and add: where one is wanted, the code says so.
 target_compile_options(chainrule_flags INTERFACE -ffp-contract=off)
+# Binaries do not hold the directories of the machine that built them. (Debug information does, or
+# debuggers would not find the sources.)
+target_compile_options(chainrule_flags INTERFACE "-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=")
 if(CHAINRULE_STRICT)
   target_compile_options(chainrule_flags INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Werror)
 endif()

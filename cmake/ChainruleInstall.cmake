@@ -47,6 +47,15 @@ list(JOIN _chainrule_libraries " " CHAINRULE_PC_LIBRARIES)
 cmake_path(GET ChainruleOpenBLAS_LIBRARY PARENT_PATH CHAINRULE_PC_OPENBLAS_DIR)
 cmake_path(GET ChainruleOpenBLAS_LIBRARY STEM CHAINRULE_PC_OPENBLAS)
 string(REGEX REPLACE "^lib" "" CHAINRULE_PC_OPENBLAS ${CHAINRULE_PC_OPENBLAS})
+# Static libraries do not bring what they need, and nobody should have to say --static for them.
+set(_chainrule_needed "-L${CHAINRULE_PC_OPENBLAS_DIR} -l${CHAINRULE_PC_OPENBLAS} -pthread")
+if(BUILD_SHARED_LIBS)
+  set(CHAINRULE_PC_LIBS "\nLibs.private: ${_chainrule_needed}")
+  set(CHAINRULE_PC_PRIVATE .private)
+else()
+  set(CHAINRULE_PC_LIBS " ${_chainrule_needed}")
+  set(CHAINRULE_PC_PRIVATE "")
+endif()
 # Relative to the file, so that the tree may move.
 cmake_path(
   RELATIVE_PATH CMAKE_INSTALL_PREFIX BASE_DIRECTORY ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig

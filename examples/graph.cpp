@@ -37,9 +37,9 @@ int main() {
   // The Jacobian dz/dx of each row is W transposed.
   const cr::Feed feed{.inputs = {{x, x_view}, {y, y_view}}, .parameters = &parameters};
   const cr::Tensor jacobian = cr::jacobian(graph, z, x, feed);
-  std::cout << "dz/dx is " << cr::to_string(jacobian.shape()) << "; dz_0/dx_2 = "
-            << cr::element(jacobian.view(), 0, 2) << " = w_20 = "
-            << cr::element(parameters.view(w), 2, 0) << "\n";
+  std::cout << "dz/dx is " << cr::to_string(jacobian.shape())
+            << "; dz_0/dx_2 = " << cr::element(jacobian.view(), 0, 2)
+            << " = w_20 = " << cr::element(parameters.view(w), 2, 0) << "\n";
 
   // Nothing is trusted: every gradient against finite differences.
   std::cout << cr::check_gradients(graph, loss, feed).to_text();

@@ -8,7 +8,7 @@ readonly build_packages=(
   libcli11-dev libeigen3-dev libfmt-dev liblbfgspp-dev libopenblas-pthread-dev librandom123-dev
   libtbb-dev libxsimd-dev nlohmann-json3-dev zlib1g-dev
 )
-readonly test_packages=(clang libbenchmark-dev libgmock-dev libgtest-dev)
+readonly test_packages=(clang clang-format libbenchmark-dev libgmock-dev libgtest-dev)
 readonly data_packages=(dataset-fashion-mnist)  # for the slow tests
 
 # Installs what is missing of the Debian packages given; elsewhere only names what is needed.

@@ -12,7 +12,9 @@
 namespace chainrule {
 namespace {
 
+/// "main.cpp:12"; "" when unknown.
 std::string to_string(const Where& where) {
+  if (!where.is_known()) return "";
   std::string_view file = where.file_name();
   // The base name: a build machine's directories help nobody and would make messages differ.
   if (const auto slash = file.rfind('/'); slash != std::string_view::npos) {
@@ -21,10 +23,15 @@ std::string to_string(const Where& where) {
   return fmt::format("{}:{}", file, where.line());
 }
 
+/// " (at main.cpp:12)"; "" when unknown.
+std::string at(const Where& where) {
+  return where.is_known() ? fmt::format(" (at {})", to_string(where)) : "";
+}
+
 /// `what` with the op's name in front, unless it is there already, and the place at the end.
 std::string locate(std::string_view op, std::string_view what, const Where& where) {
   const bool named = what.starts_with(op) && what.substr(op.size()).starts_with(':');
-  return fmt::format("{}{}{} (at {})", named ? "" : op, named ? "" : ": ", what, to_string(where));
+  return fmt::format("{}{}{}{}", named ? "" : op, named ? "" : ": ", what, at(where));
 }
 
 std::string join_shapes(std::span<const Value> inputs) {
@@ -95,15 +102,14 @@ Node make_stored(NodeKind kind, std::string name, const Shape& shape,
                  const Initializer& initializer, const Where& where) {
   const std::string_view what = kind == NodeKind::kParameter ? "parameter" : "state";
   if (shape.rank() > 2 || shape.is_batched()) {
-    throw ShapeError(fmt::format(
-        "{} \"{}\" has shape {}; expected at most two dimensions, none symbolic (at {})", what,
-        name, chainrule::to_string(shape), to_string(where)));
+    throw ShapeError(
+        fmt::format("{} \"{}\" has shape {}; expected at most two dimensions, none symbolic{}",
+                    what, name, chainrule::to_string(shape), at(where)));
   }
   try {
     internal::validate(initializer);
   } catch (const ArgumentError& error) {
-    throw ArgumentError(
-        fmt::format("{} \"{}\": {} (at {})", what, name, error.what(), to_string(where)));
+    throw ArgumentError(fmt::format("{} \"{}\": {}{}", what, name, error.what(), at(where)));
   }
   Node node = make_node(kind, std::move(name), shape);
   node.initializer = internal::with_fans(initializer, shape);
@@ -214,11 +220,11 @@ const Node& Graph::node(NodeId id) const {
 Value Graph::append(Node node, const Where& where) {
   node.where = to_string(where);
   if (node.name.empty()) {
-    throw ArgumentError(fmt::format("a node needs a name (at {})", node.where));
+    throw ArgumentError("a node needs a name" + at(where));
   }
   if (contains(node.name)) {
-    throw ArgumentError(fmt::format("the name \"{}\" is taken by {} (at {})", node.name,
-                                    describe(find(node.name).node()), node.where));
+    throw ArgumentError(fmt::format("the name \"{}\" is taken by {}{}", node.name,
+                                    describe(find(node.name).node()), at(where)));
   }
   nodes_.push_back(std::move(node));
   return {this, static_cast<NodeId>(nodes_.size() - 1)};
@@ -229,7 +235,8 @@ bool Graph::contains(std::string_view name) const noexcept {
 }
 
 std::string describe(const Node& node) {
-  return fmt::format("{} {} ({})", node.name, to_string(node.shape), node.where);
+  const std::string what = fmt::format("{} {}", node.name, to_string(node.shape));
+  return node.where.empty() ? what : fmt::format("{} ({})", what, node.where);
 }
 
 }  // namespace chainrule

@@ -114,7 +114,8 @@ std::vector<Index> match_columns(const CsvTable& table, std::span<const std::str
     for (const std::string& name : names) columns.push_back(*position_of(name));
     if (*std::max_element(columns.begin(), columns.end()) < have) return columns;
   } else if (table.has_header) {
-    throw FormatError(fmt::format("{}: missing the columns {}", table.source, list(missing)));
+    throw FormatError(fmt::format("{}: missing the column{} {}", table.source,
+                                  missing.size() == 1 ? "" : "s", list(missing)));
   }
   throw FormatError(
       fmt::format("{}: {} columns and no header to find {} by", table.source, have, list(names)));

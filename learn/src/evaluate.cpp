@@ -106,7 +106,7 @@ Predictor& Predictor::operator=(Predictor&&) noexcept = default;
 
 Tensor Predictor::predict(const Tensor& x) {
   Dataset inputs;
-  inputs.x = state_->model.prepare_inputs(x);
+  inputs.x = state_->model.prepare_inputs_view(x);
   return state_->predict(inputs);
 }
 
@@ -120,7 +120,7 @@ Tensor Predictor::predict(const Tensor& x, const Tensor& offset) {
                                  to_string(offset.shape()), x.rows()));
   }
   Dataset inputs;
-  inputs.x = state_->model.prepare_inputs(x);
+  inputs.x = state_->model.prepare_inputs_view(x);
   inputs.offset = offset.to(state_->model.dtype());
   return state_->predict(inputs);
 }
@@ -142,7 +142,7 @@ std::vector<std::int32_t> Predictor::classify(const Tensor& x) {
 
 Evaluation Predictor::evaluate(const Dataset& data) {
   const Model& model = state_->model;
-  const Dataset ready = model.prepare(data);
+  const Dataset ready = model.prepare_view(data);
   const Extras extras = internal::extras_of(ready);
   const Value prediction = model.network().prediction(extras.offset);
   State::Compiled compiled = state_->compile_for(model.network().loss(extras), prediction);

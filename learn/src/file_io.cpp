@@ -79,12 +79,29 @@ std::string read_file_or_gzip(const fs::path& path) {
   return inflate_gzip(contents, path.string());
 }
 
+namespace {
+
+// What the last member says it inflates to, as far as that is credible.
+std::size_t inflated_size_hint(std::string_view compressed) {
+  constexpr std::size_t kCredibleRatio = 16;
+  std::array<unsigned char, 4> tail{};
+  if (compressed.size() < tail.size()) return 0;
+  compressed.copy(reinterpret_cast<char*>(tail.data()), tail.size(),
+                  compressed.size() - tail.size());
+  std::size_t size = 0;
+  for (std::size_t i = tail.size(); i-- > 0;) size = size << 8 | tail[i];
+  return std::min(size, kCredibleRatio * compressed.size());
+}
+
+}  // namespace
+
 std::string inflate_gzip(std::string_view compressed, std::string_view name) {
   constexpr int kGzip = 16 + MAX_WBITS;
   z_stream stream{};
   if (inflateInit2(&stream, kGzip) != Z_OK) throw Error("zlib cannot start: out of memory");
   const std::unique_ptr<z_stream, EndInflate> guard(&stream);
   std::string out;
+  out.reserve(inflated_size_hint(compressed));
   const auto chunk = std::make_unique<char[]>(kChunk);
   while (true) {
     if (stream.avail_in == 0) {

@@ -193,7 +193,7 @@ Tensor GlmProblem::hessian() const {
 GlmFit fit_glm(Model& model, const Dataset& data, const GlmOptions& options) {
   check(model, data, options);
   Model work = model.to(DType::kFloat64);
-  const Dataset ready = work.prepare(data);
+  const Dataset ready = work.prepare_view(data);
   GlmProblem problem(work, ready, options.c);
   const double limit = options.tolerance * std::max(1.0, options.c * problem.total_weight());
 

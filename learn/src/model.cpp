@@ -95,14 +95,15 @@ void expect_domain(const Likelihood& likelihood, const Tensor& y) {
 
 }  // namespace
 
-Model::Model(std::initializer_list<ModelPart> parts)
-    : Model(split(parts).layers, split(parts).likelihood) {}
+Model::Model(std::initializer_list<ModelPart> parts, Where where)
+    : Model(split(parts).layers, split(parts).likelihood, DType::kFloat32, 0, where) {}
 
-Model::Model(std::vector<Layer> layers, Likelihood likelihood, DType dtype, std::uint64_t seed)
+Model::Model(std::vector<Layer> layers, Likelihood likelihood, DType dtype, std::uint64_t seed,
+             Where where)
     : layers_(std::move(layers)),
       likelihood_(likelihood),
       inputs_(input_width(layers_)),
-      network_(std::make_shared<const Network>(layers_, likelihood_, inputs_)),
+      network_(std::make_shared<const Network>(layers_, likelihood_, inputs_, where)),
       parameters_(std::make_shared<Parameters>(network_->graph(), dtype, seed)),
       schema_(std::make_shared<Schema>()) {
   outputs_ = network_->logits().shape().columns();
@@ -127,18 +128,38 @@ Model Model::to(DType dtype) const {
 }
 
 Tensor Model::prepare_inputs(const Tensor& x) const {
+  Tensor ready = prepare_inputs_view(x);
+  if (!ready.owns_memory()) return x.to(dtype());
+  return ready;
+}
+
+Tensor Model::prepare_inputs_view(const Tensor& x) const {
   if (x.columns() != inputs_) {
     throw ShapeError(
         fmt::format("the model reads {} columns, the data has {}", inputs_, x.columns()));
   }
-  const Tensor scaled = schema_->standardizer ? schema_->standardizer->apply(x) : x;
-  return narrowed(scaled, dtype(), schema_->standardizer ? "standardized features" : "features");
+  if (schema_->standardizer) {
+    Tensor scaled = schema_->standardizer->apply(x);
+    if (scaled.dtype() == dtype()) return scaled;
+    return narrowed(scaled, dtype(), "standardized features");
+  }
+  // Another layout would be slower to read than to copy.
+  if (x.dtype() == dtype() && x.ld() == padded_leading_dimension(x.columns(), x.dtype())) {
+    return Tensor::view(const_cast<void*>(x.data()), x.shape(), x.dtype(), x.ld());
+  }
+  return narrowed(x, dtype(), "features");
 }
 
 Dataset Model::prepare(const Dataset& data) const {
+  Dataset ready = prepare_view(data);
+  if (!ready.x.owns_memory()) ready.x = data.x.to(dtype());
+  return ready;
+}
+
+Dataset Model::prepare_view(const Dataset& data) const {
   data.validate();
   Dataset ready;
-  ready.x = prepare_inputs(data.x);
+  ready.x = prepare_inputs_view(data.x);
   const bool has_labels = !data.labels.empty() || data.rows() == 0;
   if (is_classification(likelihood_)) {
     if (!has_labels) {
@@ -184,7 +205,7 @@ Dataset Model::prepare(const Dataset& data) const {
 }
 
 Tensor Model::features(const Tensor& x) const {
-  const Tensor ready = prepare_inputs(x);
+  const Tensor ready = prepare_inputs_view(x);
   return evaluate(network_->graph(), network_->features(),
                   {.inputs = {{network_->x(), ready.view()}},
                    .parameters = parameters_.get(),

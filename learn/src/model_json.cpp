@@ -19,7 +19,51 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMaxLayers = 10'000;
-constexpr int kMaxDepth = 8;
+constexpr std::size_t kMaxDepth = 8;
+
+/// Looks at a description before a tree is made of it: writing a deep one recurses, and one with
+/// many layers takes memory. (A callback of the parser would see that too, but in quadratic time.)
+class Bounds final : public nlohmann::json_sax<json> {
+ public:
+  bool null() override { return value(); }
+  bool boolean(bool) override { return value(); }
+  bool number_integer(std::int64_t) override { return value(); }
+  bool number_unsigned(std::uint64_t) override { return value(); }
+  bool number_float(double, const std::string&) override { return value(); }
+  bool string(std::string&) override { return value(); }
+  bool binary(json::binary_t&) override { return value(); }
+  bool key(std::string& name) override {
+    if (depth_ == 1) in_layers_ = name == "layers";
+    return true;
+  }
+  bool start_object(std::size_t) override { return value() && enter(); }
+  bool start_array(std::size_t) override { return value() && enter(); }
+  bool end_object() override { return leave(); }
+  bool end_array() override { return leave(); }
+  bool parse_error(std::size_t, const std::string&, const json::exception& error) override {
+    throw FormatError(fmt::format("the model description is damaged: {}", error.what()));
+  }
+
+ private:
+  bool value() {
+    if (depth_ == 2 && in_layers_ && ++layers_ > kMaxLayers) {
+      throw FormatError(fmt::format("the model description has more than {} layers", kMaxLayers));
+    }
+    return true;
+  }
+  bool enter() {
+    if (++depth_ <= kMaxDepth) return true;
+    throw FormatError("the model description is nested too deeply");
+  }
+  bool leave() {
+    --depth_;
+    return true;
+  }
+
+  std::size_t depth_ = 0;
+  std::size_t layers_ = 0;
+  bool in_layers_ = false;
+};
 
 json to_json(const Layer& layer) {
   json result{{"type", name_of(layer)}};
@@ -143,9 +187,42 @@ Schema schema_from(const json& object, Index inputs) {
   return schema;
 }
 
+// What is wrong with the class names; "" when they fit. No names are fine: classes are then
+// numbered.
+std::string class_names_fault(const Model& model) {
+  const std::vector<std::string>& names = model.schema().class_names;
+  if (names.empty()) return "";
+  if (!is_classification(model.likelihood())) {
+    return fmt::format("{} class names, but the likelihood '{}' has no classes", names.size(),
+                       name_of(model.likelihood()));
+  }
+  const bool softmax = std::holds_alternative<Categorical>(model.likelihood());
+  const Index classes = softmax ? model.outputs() : 2;
+  if (static_cast<Index>(names.size()) != classes) {
+    return fmt::format("{} class names for {} classes", names.size(), classes);
+  }
+  std::vector<std::string> sorted = names;
+  std::ranges::sort(sorted);
+  const auto twice = std::ranges::adjacent_find(sorted);
+  return twice == sorted.end() ? "" : fmt::format("the class '{}' comes twice", *twice);
+}
+
+void check_version(Index version) {
+  if (version < 1) {
+    throw FormatError(fmt::format("format version {}, expected 1 or above", version));
+  }
+  if (version <= kModelFormatVersion) return;
+  throw FormatError(
+      fmt::format("format version {}, this library reads versions 1 to {}; update chainrule",
+                  version, kModelFormatVersion));
+}
+
 }  // namespace
 
 std::string to_json(const Model& model) {
+  if (const std::string fault = class_names_fault(model); !fault.empty()) {
+    throw ArgumentError("the model's schema contradicts it: " + fault);
+  }
   json layers = json::array();
   for (const Layer& layer : model.layers()) layers.push_back(to_json(layer));
   const Schema& schema = model.schema();
@@ -167,29 +244,21 @@ std::string to_json(const Model& model) {
 }
 
 Model model_from_json(std::string_view text, const TensorFile& file) {
-  // The parser keeps its own stack, but writing a deep document recurses.
-  const auto shallow = [](int depth, json::parse_event_t, json&) {
-    if (depth > kMaxDepth) throw FormatError("the model description is nested too deeply");
-    return true;
-  };
+  Bounds bounds;
+  json::sax_parse(text, &bounds);
   try {
-    const json object = json::parse(text, shallow);
-    const Index version = integer(object, "format_version");
-    if (version < 1 || version > kModelFormatVersion) {
-      throw FormatError(
-          fmt::format("format version {}, this library reads versions 1 to {}; update chainrule",
-                      version, kModelFormatVersion));
-    }
+    const json object = json::parse(text);
+    check_version(integer(object, "format_version"));
     const json& list = object.at("layers");
-    if (!list.is_array() || list.size() > kMaxLayers) {
-      throw FormatError("'layers' is no list of a sane length");
-    }
+    if (!list.is_array()) throw FormatError("'layers' is no list");
     std::vector<Layer> layers;
     for (const json& layer : list) layers.push_back(layer_from(layer));
     check_sizes(layers, file);
     Model model(std::move(layers), likelihood_from(object.at("likelihood")),
-                parse_dtype(object.at("dtype").get<std::string>()));
+                parse_dtype(object.at("dtype").get<std::string>()), 0, Where::unknown());
     model.schema() = schema_from(object.at("schema"), model.inputs());
+    const std::string fault = class_names_fault(model);
+    if (!fault.empty()) throw FormatError(fault);
     return model;
   } catch (const json::exception& error) {
     throw FormatError(fmt::format("the model description is damaged: {}", error.what()));

@@ -10,7 +10,7 @@
 namespace chainrule::internal {
 
 /// Layers, likelihood and schema as JSON, with the format version. ArgumentError when a name is not
-/// UTF-8.
+/// UTF-8, or the class names do not fit the outputs.
 std::string to_json(const Model& model);
 /// A model with that description and fresh parameters; FormatError with the reason. The tensors of
 /// `file` must have the described sizes: nothing is allocated on the description's word alone.

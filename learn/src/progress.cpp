@@ -2,13 +2,17 @@
 #include "chainrule/learn/progress.hpp"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <functional>
 #include <memory>
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace chainrule {
@@ -19,19 +23,50 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kBarWidth = 24;
 constexpr std::size_t kMinBarWidth = 4;
-constexpr std::size_t kMaxWidth = 79;  // a line of 80 would wrap on some terminals
+constexpr int kDefaultColumns = 80;
 constexpr auto kRedrawInterval = std::chrono::milliseconds(100);
 
-std::vector<std::string> metrics(const EpochRecord& record) {
-  std::vector<std::string> fields{fmt::format("loss {:.4f}", record.loss)};
+// The lower the rank, the sooner a field leaves a line that is too long.
+enum class Rank { kValidationLoss, kSpeed, kEta, kMetric, kLoss };
+
+struct Field {
+  Rank rank;
+  std::string text;
+};
+using Fields = std::vector<Field>;
+
+std::string loss_text(double loss) {
+  return std::abs(loss) < 1e6 ? fmt::format("{:.4f}", loss) : fmt::format("{:.4g}", loss);
+}
+
+Fields metrics(const EpochRecord& record) {
+  Fields fields{{Rank::kLoss, "loss " + loss_text(record.loss)}};
   if (!record.validation) return fields;
   const Evaluation& validation = *record.validation;
-  fields.push_back(fmt::format("val_loss {:.4f}", validation.loss));
+  fields.push_back({Rank::kValidationLoss, "val_loss " + loss_text(validation.loss)});
   if (validation.accuracy) {
-    fields.push_back(fmt::format("val_accuracy {:.4f}", *validation.accuracy));
+    fields.push_back({Rank::kMetric, fmt::format("val_accuracy {:.4f}", *validation.accuracy)});
   }
-  if (validation.rmse) fields.push_back(fmt::format("val_rmse {:.4g}", *validation.rmse));
+  if (validation.rmse) {
+    fields.push_back({Rank::kMetric, fmt::format("val_rmse {:.4g}", *validation.rmse)});
+  }
   return fields;
+}
+
+std::string joined(const Fields& fields) {
+  std::string text;
+  for (const Field& field : fields) text += " " + field.text;
+  return text;
+}
+
+// The fields that fit into `width`, each with a space in front.
+std::string fitted(Fields fields, std::size_t width) {
+  std::string text = joined(fields);
+  while (text.size() > width) {
+    fields.erase(std::ranges::min_element(fields, {}, &Field::rank));
+    text = joined(fields);
+  }
+  return text;
 }
 
 std::string speed(double samples_per_second) {
@@ -48,7 +83,7 @@ std::string duration(double seconds) {
 
 class Bar {
  public:
-  explicit Bar(std::ostream& out) : out_(&out) {}
+  Bar(std::ostream& out, std::function<int()> columns) : out_(&out), columns_(std::move(columns)) {}
 
   void update(const TrainingProgress& progress) {
     if (progress.event == Event::kEpoch) {
@@ -65,35 +100,34 @@ class Bar {
  private:
   void draw(const TrainingProgress& progress) {
     drawn_ = Clock::now();
-    std::string line = line_of(progress);
+    const int columns = columns_ ? columns_() : kDefaultColumns;
+    const auto limit = static_cast<std::size_t>(std::max(columns - 1, 1));  // some wrap a full line
+    std::string line = line_of(progress, limit);
     const std::size_t width = line.size();
-    if (width < width_) line.append(width_ - width, ' ');  // over what the last line left
+    line.resize(std::max(width, std::min(width_, limit)), ' ');  // over what the last line left
     width_ = width;
     *out_ << '\r' << line << std::flush;
   }
 
-  // What there is to say, most important first, as long as it fits; the bar takes what is left.
-  std::string line_of(const TrainingProgress& progress) const {
+  // The bar takes what the fields leave. What is too long loses first the length of the bar, then
+  // fields by their rank, then the bar.
+  std::string line_of(const TrainingProgress& progress, std::size_t limit) const {
     const std::string head = fmt::format("epoch {}/{}", progress.epoch, progress.epochs);
-    std::vector<std::string> fields = last_;
-    const bool measured = progress.epoch > 1 || progress.batch > 0;
-    if (fields.empty() && measured) {
-      fields.push_back(fmt::format("loss {:.4f}", progress.loss));
-    }
-    if (measured) {
-      fields.push_back("ETA " + duration(progress.eta_seconds));
-      fields.push_back(speed(progress.samples_per_second));
-    }
     const std::size_t frame = std::string_view(" []").size();
-    std::size_t used = head.size();
-    std::string tail;
-    for (const std::string& field : fields) {
-      if (used + 1 + field.size() + frame + kMinBarWidth > kMaxWidth) continue;
-      tail += " " + field;
-      used += 1 + field.size();
-    }
-    if (used + frame + kMinBarWidth > kMaxWidth) return head.substr(0, kMaxWidth);
-    return head + " [" + bar(progress, std::min(kBarWidth, kMaxWidth - used - frame)) + "]" + tail;
+    if (head.size() + frame + kMinBarWidth > limit) return head.substr(0, limit);
+    const std::string tail =
+        fitted(fields_of(progress), limit - head.size() - frame - kMinBarWidth);
+    const std::size_t left = limit - head.size() - frame - tail.size();
+    return head + " [" + bar(progress, std::min(kBarWidth, left)) + "]" + tail;
+  }
+
+  Fields fields_of(const TrainingProgress& progress) const {
+    Fields fields = last_;
+    if (progress.epoch <= 1 && progress.batch == 0) return fields;  // nothing is measured yet
+    if (fields.empty()) fields.push_back({Rank::kLoss, "loss " + loss_text(progress.loss)});
+    fields.push_back({Rank::kEta, "ETA " + duration(progress.eta_seconds)});
+    fields.push_back({Rank::kSpeed, speed(progress.samples_per_second)});
+    return fields;
   }
 
   static std::string bar(const TrainingProgress& progress, std::size_t width) {
@@ -109,15 +143,22 @@ class Bar {
   }
 
   std::ostream* out_;
-  std::vector<std::string> last_;  ///< metrics of the last epoch
+  std::function<int()> columns_;
+  Fields last_;  ///< metrics of the last epoch
   std::size_t width_ = 0;
   Clock::time_point drawn_{};
 };
 
 }  // namespace
 
-Callback progress_bar(std::ostream& out) {
-  const auto bar = std::make_shared<Bar>(out);
+int terminal_columns(int descriptor) {
+  winsize size{};
+  const bool known = ::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : kDefaultColumns;
+}
+
+Callback progress_bar(std::ostream& out, std::function<int()> columns) {
+  const auto bar = std::make_shared<Bar>(out, std::move(columns));
   return [bar](const TrainingProgress& progress) {
     bar->update(progress);
     return true;
@@ -127,8 +168,8 @@ Callback progress_bar(std::ostream& out) {
 Callback progress_lines(std::ostream& out) {
   return [&out](const TrainingProgress& progress) {
     if (progress.event != Event::kEpoch) return true;
-    out << fmt::format("epoch {}/{} {} {} {}s\n", progress.epoch, progress.epochs,
-                       fmt::join(metrics(*progress.record), " "),
+    out << fmt::format("epoch {}/{}{} {} {}s\n", progress.epoch, progress.epochs,
+                       joined(metrics(*progress.record)),
                        speed(progress.record->samples_per_second),
                        fmt::format("{:.2f}", progress.record->seconds))
         << std::flush;

@@ -43,7 +43,7 @@ class Trainer::Fit {
   Fit(Trainer& trainer, const Dataset& data, const FitOptions& options)
       : trainer_(trainer),
         options_(options),
-        data_(trainer.model_.prepare(data)),
+        data_(trainer.model_.prepare_view(data)),
         extras_(internal::extras_of(data_)),
         rows_(data_.x.rows()),
         batch_size_(std::min(options.batch_size, rows_)),

@@ -12,6 +12,7 @@
 #include "chainrule/core/error.hpp"
 #include "chainrule/runtime/linear_algebra.hpp"
 #include "chainrule/runtime/machine.hpp"
+#include "warn_once.hpp"
 
 namespace chainrule {
 namespace {
@@ -63,6 +64,7 @@ void blas_gemm(StridedView<T> a, MatrixView<const T> b, MatrixView<T> c, bool ac
 
 void require_threadsafe_blas(std::string_view who) {
   set_up_blas();
+  internal::warn_of_slow_blas(openblas_get_corename());
   if (openblas_get_parallel() != 0) return;
   throw UnsupportedError(
       fmt::format("{} needs a thread-safe OpenBLAS (Debian: libopenblas-pthread-dev), but the one "

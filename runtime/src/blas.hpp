@@ -5,7 +5,8 @@
 
 namespace chainrule::internal {
 
-/// Makes the table's gemm OpenBLAS's; see set_up_blas().
+/// Makes the table's gemm OpenBLAS's; see set_up_blas(). The handler hears, once a process, what is
+/// wrong with its kernels.
 void use_blas_gemm(KernelTable& kernels);
 
 }  // namespace chainrule::internal

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -109,6 +110,20 @@ CompileOptions jvp_options(const Feed& feed, Value output, Value input) {
   return options;
 }
 
+// The compiler would refuse too, but in its own terms.
+void expect_dependent(std::string_view who, const Graph& graph, Value output, Value input) {
+  if (output.graph() != &graph || input.graph() != &graph) return;  // compile() says so
+  std::vector<bool> depends(static_cast<std::size_t>(graph.size()));
+  depends[static_cast<std::size_t>(input.id())] = true;
+  for (NodeId id = input.id() + 1; id <= output.id(); ++id) {
+    depends[static_cast<std::size_t>(id)] = std::ranges::any_of(
+        graph.node(id).inputs, [&](NodeId i) { return depends[static_cast<std::size_t>(i)]; });
+  }
+  if (depends[static_cast<std::size_t>(output.id())]) return;
+  throw ArgumentError(fmt::format("{}: {} does not depend on {}", who, describe(output.node()),
+                                  describe(input.node())));
+}
+
 bool mixes_rows(const Graph& graph, Value output, Value input, Mode mode) {
   std::vector<bool> depends(static_cast<std::size_t>(graph.size()));
   depends[static_cast<std::size_t>(input.id())] = true;
@@ -146,6 +161,7 @@ Tensor gradient(const Graph& graph, Value loss, Value node, const Feed& feed) {
 
 Tensor vector_jacobian_product(const Graph& graph, Value output, Value node,
                                ConstTensorView cotangent, const Feed& feed) {
+  expect_dependent("vector_jacobian_product", graph, output, node);
   Evaluation evaluation(graph, vjp_options(feed, output, node), feed);
   evaluation.bindings().cotangent(output, cotangent);
   evaluation.run();
@@ -154,6 +170,7 @@ Tensor vector_jacobian_product(const Graph& graph, Value output, Value node,
 
 Tensor jacobian_vector_product(const Graph& graph, Value output, Value input,
                                ConstTensorView tangent, const Feed& feed) {
+  expect_dependent("jacobian_vector_product", graph, output, input);
   Evaluation evaluation(graph, jvp_options(feed, output, input), feed);
   evaluation.bindings().tangent(input, tangent);
   evaluation.run();
@@ -258,6 +275,7 @@ Tensor jacobian_of_rows(const Graph& graph, Value output, Value input, const Fee
 
 Tensor jacobian(const Graph& graph, Value output, Value input, const Feed& feed,
                 JacobianMode mode) {
+  expect_dependent("jacobian", graph, output, input);
   const bool by_row = output.shape().is_batched();
   if (!by_row || !input.shape().is_batched()) {
     Tensor full = full_jacobian(graph, output, input, feed, mode);
@@ -278,6 +296,7 @@ Tensor jacobian(const Graph& graph, Value output, Value input, const Feed& feed,
 
 Tensor full_jacobian(const Graph& graph, Value output, Value input, const Feed& feed,
                      JacobianMode mode) {
+  expect_dependent("full_jacobian", graph, output, input);
   const CompileOptions options = vjp_options(feed, output, input);
   const Index rows = batch_rows(inputs_read(graph, options, feed));
   const Index m = matrix_shape(output, rows).elements();

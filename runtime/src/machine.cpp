@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -16,6 +17,7 @@
 
 #include "chainrule/kernels/dispatch.hpp"
 #include "chainrule/runtime/executor.hpp"
+#include "warn_once.hpp"
 
 namespace chainrule {
 namespace {
@@ -79,7 +81,49 @@ Warnings& warnings() {
   return instance;
 }
 
+// True when somebody listens.
+bool deliver(const std::string& message) {
+  Warnings& w = warnings();
+  WarningHandler handler;
+  {
+    const std::lock_guard lock(w.mutex);
+    handler = w.handler;
+  }
+  if (handler) handler(message);
+  return static_cast<bool>(handler);
+}
+
+std::string slow_kernels(std::string_view active) {
+  const std::string_view best = available_kernels().back()->architecture;
+  if (active == best) return "";
+  return fmt::format("CHAINRULE_ARCH selects '{}' kernels; this CPU runs '{}'", active, best);
+}
+
+std::string slow_blas(std::string_view core) {
+  if (!is_below(core, available_kernels().back()->architecture)) return "";
+  const char* const override_ = std::getenv("OPENBLAS_CORETYPE");
+  return fmt::format(
+      "OpenBLAS uses its '{}' kernels{}, below what this CPU offers: --gemm blas is slower", core,
+      override_ != nullptr ? fmt::format(" (OPENBLAS_CORETYPE={})", override_) : "");
+}
+
+// `told` becomes true when somebody has heard it.
+void warn_once(std::atomic<bool>& told, const std::string& message) {
+  if (message.empty() || told.exchange(true)) return;
+  if (!deliver(message)) told = false;
+}
+
 }  // namespace
+
+void internal::warn_of_slow_kernels(std::string_view active) {
+  static std::atomic<bool> told{false};
+  if (!told) warn_once(told, slow_kernels(active));
+}
+
+void internal::warn_of_slow_blas(std::string_view core) {
+  static std::atomic<bool> told{false};
+  if (!told) warn_once(told, slow_blas(core));
+}
 
 std::optional<double> parse_cpu_max(std::string_view text) {
   const auto is_text = [](char c) { return c != ' ' && c != '\n'; };
@@ -115,16 +159,8 @@ MachineInfo machine_info() {
   }
   info.blas = blas_info();
 
-  if (info.architecture != info.architectures.back()) {
-    info.warnings.push_back(fmt::format("CHAINRULE_ARCH selects '{}' kernels; this CPU runs '{}'",
-                                        info.architecture, info.architectures.back()));
-  }
-  if (is_below(info.blas.core, info.architectures.back())) {
-    const char* const override_ = std::getenv("OPENBLAS_CORETYPE");
-    info.warnings.push_back(fmt::format(
-        "OpenBLAS uses its '{}' kernels{}, below what this CPU offers: --gemm blas is slower",
-        info.blas.core,
-        override_ != nullptr ? fmt::format(" (OPENBLAS_CORETYPE={})", override_) : ""));
+  for (const std::string& warning : {slow_kernels(info.architecture), slow_blas(info.blas.core)}) {
+    if (!warning.empty()) info.warnings.push_back(warning);
   }
   if (!info.blas.threadsafe) {
     info.warnings.emplace_back(
@@ -139,14 +175,6 @@ WarningHandler set_warning_handler(WarningHandler handler) {
   return std::exchange(w.handler, std::move(handler));
 }
 
-void warn(const std::string& message) {
-  Warnings& w = warnings();
-  WarningHandler handler;
-  {
-    const std::lock_guard lock(w.mutex);
-    handler = w.handler;
-  }
-  if (handler) handler(message);
-}
+void warn(const std::string& message) { deliver(message); }
 
 }  // namespace chainrule

@@ -9,6 +9,7 @@
 #include "blas.hpp"
 #include "chainrule/core/error.hpp"
 #include "chainrule/kernels/dispatch.hpp"
+#include "warn_once.hpp"
 
 namespace chainrule::internal {
 namespace {
@@ -34,6 +35,7 @@ std::shared_ptr<const PlanData> Planner::build() {
   plan_->stripe_rows = options_.gemm == GemmPath::kBlas ? 1 : options_.stripe_rows;
   plan_->gather = options_.gather;
   plan_->kernels = options_.kernels != nullptr ? *options_.kernels : default_kernels();
+  if (options_.kernels == nullptr) warn_of_slow_kernels(plan_->kernels.architecture);
   if (options_.gemm == GemmPath::kBlas) use_blas_gemm(plan_->kernels);
   plan_->layout = ParameterLayout(graph_, options_.dtype);
   for (NodeId id = 0; id < static_cast<NodeId>(graph_.size()); ++id) add_node(id);

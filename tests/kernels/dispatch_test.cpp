@@ -19,6 +19,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 /// Sets CHAINRULE_ARCH for one test.
 class ScopedArchitecture {
@@ -122,7 +123,7 @@ TEST(DispatchTest, AnUnknownNameIsAnErrorThatListsTheKnown) {
   EXPECT_THAT(argument_error_of([] { default_kernels(); }),
               AllOf(HasSubstr("avx1024"), HasSubstr(first), HasSubstr("CHAINRULE_ARCH")));
   EXPECT_THAT(argument_error_of([] { kernels_named("AVX2"); }),
-              AllOf(HasSubstr("AVX2"), HasSubstr(first)));
+              AllOf(StartsWith("no kernels 'AVX2'"), HasSubstr(first)));
 }
 
 }  // namespace

@@ -243,7 +243,7 @@ TEST(CsvDataset, PredictionMatchesColumnsByName) {
   EXPECT_EQ(element(x, 0, 0), 1);
   EXPECT_EQ(element(x, 1, 1), 4);
   EXPECT_THAT(error_of([&] { feature_matrix(parse_csv("a,c\n1,2\n"), names, 2); }),
-              HasSubstr("missing the columns 'b'"));
+              HasSubstr("missing the column 'b'"));
   EXPECT_EQ(element(feature_matrix(parse_csv("7,8\n9,10\n"), names, 2), 1, 1), 10)
       << "no header: by position";
   EXPECT_THAT(error_of([&] { feature_matrix(parse_csv("7,8,9\n"), names, 2); }),

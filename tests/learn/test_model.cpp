@@ -7,6 +7,7 @@
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/learn/evaluate.hpp"
+#include "chainrule/learn/model_file.hpp"
 #include "learn_support.hpp"
 
 namespace chainrule {
@@ -55,6 +56,45 @@ TEST(Model, NamesTheLayerWhoseWidthDoesNotFit) {
                 Model{Linear{2, 1}, Categorical{}};
               }),
               HasSubstr("at least two outputs"));
+}
+
+TEST(Model, ErrorsNameTheUsersLineOrNone) {
+  const auto file = [](const std::string& message) {
+    return message.find(".cpp") == std::string::npos ? "" : message.substr(message.rfind('('));
+  };
+  const int line = __LINE__ + 1;
+  const auto here = [] { Model{Linear{2, 1}, LeakyRelu{.slope = NAN}, Gaussian{}}; };
+  EXPECT_EQ(file(message_of<ArgumentError>(here)),
+            "(at test_model.cpp:" + std::to_string(line) + ")");
+  const auto built = [](Where where) {
+    Model({Linear{2, 1}, Dropout{.rate = 2}}, Gaussian{}, DType::kFloat32, 0, where);
+  };
+  EXPECT_EQ(file(message_of<ArgumentError>([&] { built(Where::unknown()); })), "");
+  EXPECT_EQ(file(message_of<ArgumentError>([&] { built(Where::current("main.cpp", 7)); })),
+            "(at main.cpp:7)");
+
+  const Model model{Linear{2, 1}, Gaussian{}};
+  EXPECT_THAT(describe(model.network().logits().node()), HasSubstr("(test_model.cpp:"));
+  const Model loaded = load_model(save_to_memory(model));
+  EXPECT_EQ(describe(loaded.network().logits().node()), "layer 0 (linear) [batch, 1]");
+}
+
+TEST(Model, ViewsInputsThatNeedNoChange) {
+  Model model{Linear{3, 1}, Gaussian{}};
+  Dataset data;
+  data.x = noise(5, 3, 61).to(DType::kFloat32);
+  data.y = noise(5, 1, 62);
+  EXPECT_EQ(model.prepare_view(data).x.data(), data.x.data());
+  EXPECT_EQ(model.prepare_inputs_view(data.x).data(), data.x.data());
+  EXPECT_TRUE(model.prepare(data).x.owns_memory());
+  EXPECT_TRUE(model.prepare_inputs(data.x).owns_memory());
+  EXPECT_EQ(testing::bits(model.prepare(data).x), testing::bits(data.x));
+  EXPECT_TRUE(model.to(DType::kFloat64).prepare_view(data).x.owns_memory());
+  Tensor dense(Shape{5, 3}, DType::kFloat32, Layout::kDense);
+  copy_values(data.x.view(), dense.view());
+  EXPECT_TRUE(model.prepare_inputs_view(dense).owns_memory());
+  model.schema().standardizer = Standardizer::fit(data.x);
+  EXPECT_TRUE(model.prepare_view(data).x.owns_memory());
 }
 
 TEST(Model, StartsGlorotUniformFromItsSeed) {

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <sstream>
@@ -23,6 +24,7 @@ using testing::bytes_of;
 using testing::error_of;
 using ::testing::HasSubstr;
 using testing::noise;
+using ::testing::Not;
 
 constexpr const char* kDescription = "chainrule";
 
@@ -168,8 +170,12 @@ TEST(ModelFile, RoundTripsEveryLikelihood) {
 TEST(ModelFile, RefusesANewerFormatAndIgnoresUnknownFields) {
   EXPECT_THAT(refusal([](json& d) { d["format_version"] = kModelFormatVersion + 1; }),
               AllOf(HasSubstr("format version 2"), HasSubstr("update chainrule")));
-  for (const json& version : {json(0), json(-1), json(1.5), json("1"), json(nullptr),
-                              json(4294967297), json(18446744073709551615U)}) {
+  for (const json& version : {json(0), json(-1)}) {
+    EXPECT_THAT(refusal([&](json& d) { d["format_version"] = version; }),
+                AllOf(HasSubstr("expected 1 or above"), Not(HasSubstr("update"))));
+  }
+  for (const json& version :
+       {json(1.5), json("1"), json(nullptr), json(4294967297), json(18446744073709551615U)}) {
     refusal([&](json& d) { d["format_version"] = version; });
   }
   const auto bytes = with_description(example(), [](json& d) {
@@ -177,6 +183,48 @@ TEST(ModelFile, RefusesANewerFormatAndIgnoresUnknownFields) {
     d["layers"][0]["comment"] = "hello";
   });
   EXPECT_EQ(load_model(bytes).layers(), example().layers());
+}
+
+TEST(ModelFile, ASmallFileWithManyLayersIsRefusedAtOnce) {
+  std::string layers = "{}";
+  for (int i = 0; i < 400'000; ++i) layers += ",{}";
+  const auto bytes = [&](const std::string& description) {
+    TensorFile file;
+    file.metadata[kDescription] = description;
+    return to_safetensors(file);
+  };
+  const auto start = std::chrono::steady_clock::now();
+  for (const std::string key : {"layers", "unknown"}) {
+    const auto lying = bytes("{\"format_version\":1,\"" + key + "\":[" + layers + "]}");
+    EXPECT_THAT(error_of([&] { load_model(lying); }),
+                HasSubstr(key == "layers" ? "more than 10000 layers" : "'layers' not found"));
+  }
+  // Milliseconds; the sanitizers are slower, and quadratic time would be tens of seconds.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  const std::string deep(100'000, '[');
+  EXPECT_THAT(error_of([&] { load_model(bytes("{\"layers\":" + deep)); }),
+              HasSubstr("nested too deeply"));
+}
+
+TEST(ModelFile, ChecksClassNamesAgainstTheOutputs) {
+  const auto named = [](const json& names) {
+    return [names](json& d) { d["schema"]["class_names"] = names; };
+  };
+  EXPECT_THAT(refusal(named({"x", "y"})), HasSubstr("2 class names for 3 classes"));
+  EXPECT_THAT(refusal(named({"a", "b", "c", "d"})), HasSubstr("4 class names for 3 classes"));
+  EXPECT_THAT(refusal(named({"x", "y", "x"})), HasSubstr("the class 'x' comes twice"));
+  EXPECT_EQ(load_model(with_description(example(), named(json::array()))).schema().class_names,
+            std::vector<std::string>{});
+
+  // What could not be loaded is not saved.
+  const auto refused = [](const Likelihood& likelihood, const std::vector<std::string>& names) {
+    Model model({Linear{2, 1}}, likelihood);
+    model.schema().class_names = names;
+    return error_of<ArgumentError>([&] { save_to_memory(model); });
+  };
+  EXPECT_THAT(refused(Bernoulli{}, {"no"}), HasSubstr("1 class names for 2 classes"));
+  EXPECT_THAT(refused(HingeLoss{}, {"a", "b", "c"}), HasSubstr("3 class names for 2 classes"));
+  EXPECT_THAT(refused(Poisson{}, {"no", "yes"}), HasSubstr("'poisson' has no classes"));
 }
 
 TEST(ModelFile, RefusesDescriptionsThatLieAboutSizes) {

@@ -226,6 +226,31 @@ TEST_F(Affine, JacobianOfAScalarIsOneRow) {
   EXPECT_THAT(elements(j), ElementsAre(6, 15, 6, 15));
 }
 
+TEST_F(Affine, DerivativesOfWhatDoesNotDependAreRefusedByName) {
+  const Value other = graph.input("other", {kBatch, 2});
+  const Tensor three = tensor({2, 3}, {1, 0, -1, 2, 1, 0});
+  const auto message = [](const auto& derivative) -> std::string {
+    try {
+      derivative();
+    } catch (const ArgumentError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  const auto expect_refused = [](const std::string& message, const std::string& who) {
+    EXPECT_THAT(message, ::testing::StartsWith(who + ": "));
+    EXPECT_THAT(message, HasSubstr("does not depend on other [batch, 2]"));
+  };
+  for (const auto mode : {JacobianMode::kAuto, JacobianMode::kForward, JacobianMode::kReverse}) {
+    expect_refused(message([&] { jacobian(graph, y, other, feed, mode); }), "jacobian");
+    expect_refused(message([&] { full_jacobian(graph, y, other, feed, mode); }), "full_jacobian");
+  }
+  expect_refused(message([&] { vector_jacobian_product(graph, y, other, three, feed); }),
+                 "vector_jacobian_product");
+  expect_refused(message([&] { jacobian_vector_product(graph, y, other, in, feed); }),
+                 "jacobian_vector_product");
+}
+
 TEST_F(Affine, JacobianRefusesToMixRows) {
   const Value n = batch_norm(y, graph.parameter("gamma", {3}, ones()), graph.parameter("beta", {3}),
                              graph.state("mean", {3}, zeros()),

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -101,6 +102,32 @@ Outcome Process::wait() {
   return {.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
           .out = read_text(directory_ / "out"),
           .err = own_errors(read_text(directory_ / "err"))};
+}
+
+Outcome run_in_terminal(const std::vector<std::string>& arguments, int columns) {
+  std::vector<std::string> words{CHAINRULE_COMMAND};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  const std::vector<char*> pointers = pointers_to(words);
+  winsize size{};
+  size.ws_row = 24;
+  size.ws_col = static_cast<unsigned short>(columns);
+  int terminal = -1;
+  const pid_t id = ::forkpty(&terminal, nullptr, nullptr, &size);
+  if (id < 0) throw std::runtime_error("forkpty failed");
+  if (id == 0) {
+    ::execv(pointers[0], pointers.data());
+    ::_exit(127);
+  }
+  Outcome outcome;
+  char bytes[4096];
+  for (ssize_t got; (got = ::read(terminal, bytes, sizeof(bytes))) > 0;) {
+    outcome.out.append(bytes, static_cast<std::size_t>(got));
+  }
+  ::close(terminal);
+  int status = 0;
+  if (::waitpid(id, &status, 0) != id) throw std::runtime_error("waitpid failed");
+  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return outcome;
 }
 
 Outcome run(const std::vector<std::string>& arguments,

@@ -55,7 +55,10 @@ class Process {
 
 Outcome run(const std::vector<std::string>& arguments,
             const std::vector<std::string>& environment = {});
-/// The same, expected to succeed; returns its standard output.
+/// With a terminal of that width in place of standard input, output and error; `out` is what
+/// appears on it.
+Outcome run_in_terminal(const std::vector<std::string>& arguments, int columns);
+/// The same as run(), expected to succeed; returns its standard output.
 std::string run_ok(const std::vector<std::string>& arguments);
 
 }  // namespace chainrule::testing

@@ -6,6 +6,7 @@
 
 #include "chainrule/core/version.hpp"
 #include "chainrule/kernels/dispatch.hpp"
+#include "chainrule/learn/schedule.hpp"
 #include "chainrule/runtime/machine.hpp"
 #include "process.hpp"
 
@@ -28,6 +29,18 @@ TEST(CommandLine, HelpSaysWhichDigitsAreTestRows) {
   for (const std::string name : {"train", "evaluate"}) {
     EXPECT_THAT(run_ok({name, "--help"}),
                 HasSubstr("digits: train rows i % 5 != 0, test rows i % 5 == 0"));
+  }
+}
+
+TEST(CommandLine, HelpExplainsTheNumbersOfSchedules) {
+  const std::string help = run_ok({"train", "--help"});
+  // With the defaults that the library has.
+  EXPECT_EQ(parse_schedule("step"), parse_schedule("step:10,0.1"));
+  EXPECT_EQ(parse_schedule("cosine"), parse_schedule("cosine:0,0"));
+  EXPECT_EQ(parse_schedule("robbins-monro"), parse_schedule("robbins-monro:1,0"));
+  for (const std::string text : {"step:10,0.1", "cosine:0,0 ", "robbins-monro:1,0", "WARMUP of all",
+                                 "FINAL times the learning rate", "A / (t + T0)"}) {
+    EXPECT_THAT(help, HasSubstr(text));
   }
 }
 
@@ -66,6 +79,8 @@ TEST(CommandLine, MisuseExitsWithTwoAndSaysWhat) {
       {with({"--seed", "18446744073709551616"}), "18446744073709551616, expected"},
       {with({"--learning-rate", "nan"}), "--learning-rate: nan"},
       {with({"--schedule", "zigzag"}), "zigzag"},
+      {with({"--schedule", "robbins-monro", "--learning-rate", "0.1"}),
+       "--learning-rate has no part in --schedule robbins-monro"},
       {with({"--activation", "step"}), "step"},
       {with({"--dtype", "int32"}), "int32"},
       {with({"--gemm", "gpu"}), "gpu"},
@@ -107,6 +122,39 @@ TEST(Info, FollowsTheArchitectureOverride) {
     ASSERT_EQ(outcome.code, 0) << outcome.err;
     EXPECT_EQ(nlohmann::json::parse(outcome.out).at("kernels").at("active"), name);
   }
+}
+
+// What `info` warns of that begins with `word`, with variables set.
+std::string warning_of(const std::string& word, const std::vector<std::string>& environment) {
+  const auto json = nlohmann::json::parse(run({"info", "--json"}, environment).out);
+  for (const std::string warning : json.at("warnings")) {
+    if (warning.rfind(word, 0) == 0) return "chainrule: warning: " + warning + "\n";
+  }
+  ADD_FAILURE() << "no warning of " << word << " in " << json;
+  return "";
+}
+
+TEST(Warnings, OfSlowKernelsReachWhoTrainsOnce) {
+  if (available_kernels().size() == 1) GTEST_SKIP() << "this CPU runs one architecture only";
+  const std::vector<std::string> slow{"CHAINRULE_ARCH=" +
+                                      std::string(available_kernels().front()->architecture)};
+  const Outcome outcome = run({"train", "--data", "digits", "--epochs", "1"}, slow);
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.err, warning_of("CHAINRULE_ARCH", slow));
+}
+
+TEST(Warnings, OfSlowBlasReachWhoTrainsWithItOnce) {
+  const std::string best(available_kernels().back()->architecture);
+  if (best != "avx512") GTEST_SKIP() << "OpenBLAS's Haswell kernels are slow with AVX-512 only";
+  const std::vector<std::string> slow{"OPENBLAS_CORETYPE=Haswell", "CHAINRULE_ARCH=" + best};
+  const std::vector<std::string> train{"train", "--data", "digits", "--epochs", "1", "--gemm"};
+  const auto with = [&](const std::string& gemm) {
+    std::vector<std::string> arguments = train;
+    arguments.push_back(gemm);
+    return run(arguments, slow);
+  };
+  EXPECT_EQ(with("blas").err, warning_of("OpenBLAS", slow));
+  EXPECT_EQ(with("fused").err, "") << "BLAS is not used";
 }
 
 TEST(Info, AnUnknownArchitectureIsAnErrorEverywhere) {

@@ -173,6 +173,7 @@ TEST(Train, ColumnsAreFoundByNameInAnyOrder) {
     run_ok({"predict", "--model", model, "--data", file, "--out", file + ".out"});
   }
   const std::string predictions = read_text(data + ".out");
+  EXPECT_EQ(run_ok({"predict", "--model", model, "--data", data, "--out", "-"}), predictions);
   EXPECT_EQ(read_text(mixed + ".out"), predictions);
   EXPECT_EQ(read_text(unlabelled + ".out"), predictions);
   EXPECT_EQ(lines_of(predictions).at(0),

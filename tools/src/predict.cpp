@@ -18,6 +18,8 @@
 namespace chainrule::tools {
 namespace {
 
+constexpr const char* kStdout = "-";
+
 struct PredictOptions {
   std::string model;
   std::string data;
@@ -115,11 +117,16 @@ CsvTable prediction_table(const PredictOptions& options, const Model& model, con
 int predict(const PredictOptions& options) {
   static_cast<void>(options.compute.gemm());
   static_cast<void>(options.header.csv());
-  expect_distinct({{"--out", options.out}}, {{"--model", options.model}, data_file(options.data)});
-  expect_writable(options.out);
+  expect_distinct({{"--out", options.out == kStdout ? "" : options.out}},
+                  {{"--model", options.model}, data_file(options.data)});
+  if (options.out != kStdout) expect_writable(options.out);
   const auto limit = options.compute.allow_threads();
   const Model model = load_model(options.model);
   const CsvTable table = prediction_table(options, model, load_inputs(options, model));
+  if (options.out == kStdout) {
+    write_csv(table, std::cout);
+    return kExitOk;
+  }
   write_csv(table, options.out);
   if (destination_of(options.out).direct) return kExitOk;  // /dev/stdout, say
   std::cout << fmt::format("wrote {} predictions to {}\n", table.rows, options.out);
@@ -135,7 +142,8 @@ Command add_predict(CLI::App& app) {
   sub->add_option("--data", options->data,
                   "CSV or .npy file, IDX images (or digits, fashion-mnist: their test rows)")
       ->required();
-  sub->add_option("--out", options->out, "CSV file to write, a row for each row of the data")
+  sub->add_option("--out", options->out,
+                  "CSV file to write, a row for each row of the data; - is standard output")
       ->required();
   sub->add_option("--offset", options->offset,
                   "Name or index of a column to add to the logits (losses with log link; "

@@ -7,11 +7,12 @@
 #include <algorithm>
 #include <iostream>
 
+#include "chainrule/learn/progress.hpp"
+
 namespace chainrule::tools {
 namespace {
 
 constexpr std::size_t kBarWidth = 24;
-constexpr std::size_t kMaxWidth = 78;  // a line that wraps cannot be taken back
 constexpr auto kRedrawInterval = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -26,9 +27,11 @@ void ProgressLine::show(std::size_t done, std::size_t total, const std::string& 
   const std::size_t filled = std::min(kBarWidth, kBarWidth * done / total);
   std::string line = fmt::format("[{}{}] {}/{} {}", std::string(filled, '#'),
                                  std::string(kBarWidth - filled, '.'), done, total, what);
-  line.resize(std::min(line.size(), kMaxWidth));
-  const std::size_t width = line.size();
-  line.resize(std::max(width, width_), ' ');  // over what the last line left
+  // A line that wraps cannot be taken back.
+  const auto limit = static_cast<std::size_t>(std::max(terminal_columns(STDERR_FILENO) - 1, 1));
+  const std::size_t width = std::min(line.size(), limit);
+  line.resize(width);
+  line.resize(std::max(width, std::min(width_, limit)), ' ');  // over what the last line left
   std::cerr << '\r' << line << std::flush;
   width_ = width;
 }

@@ -81,7 +81,8 @@ void check_widths(const TrainSettings& settings, const Rows& rows, const Likelih
 
 Model make_model(const TrainOptions& options, const TrainSettings& settings,
                  const Likelihood& likelihood, const Dataset& train) {
-  Model model(settings.layers, likelihood, settings.dtype, options.seed);
+  // Errors name no line of this file.
+  Model model(settings.layers, likelihood, settings.dtype, options.seed, Where::unknown());
   Schema& schema = model.schema();
   schema.feature_names = train.feature_names;
   schema.class_names = train.class_names;
@@ -146,7 +147,9 @@ History fit(const Model& model, const TrainOptions& options, const TrainSettings
       [&guard](const TrainingProgress&) { return !guard.interrupted(); });
   const bool terminal = ::isatty(STDOUT_FILENO) != 0 && ::isatty(STDERR_FILENO) != 0;
   if (!options.quiet) {
-    fit_options.callbacks.push_back(terminal ? progress_bar(std::cerr) : progress_lines(std::cout));
+    const auto columns = [] { return terminal_columns(STDERR_FILENO); };
+    fit_options.callbacks.push_back(terminal ? progress_bar(std::cerr, columns)
+                                             : progress_lines(std::cout));
   }
   Trainer trainer(model, settings.optimizer,
                   {.threads = options.compute.threads(), .gemm = settings.gemm});

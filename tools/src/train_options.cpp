@@ -13,6 +13,14 @@ namespace {
 
 constexpr Index kMany = Index{1} << 40;
 
+constexpr const char* kSchedules = R"(
+Schedules (numbers may be left out, from the right; these are their defaults):
+  constant           the learning rate throughout
+  step:10,0.1        after every 10 epochs, the learning rate times 0.1
+  cosine:0,0         WARMUP,FINAL: linear warm-up over the first WARMUP of all steps (0.05 is a
+                     twentieth), then half a cosine down to FINAL times the learning rate
+  robbins-monro:1,0  A,T0: A / (t + T0) at step t = 1, 2, ...; --learning-rate has no part in it)";
+
 constexpr const char* kExamples = R"(
 Ctrl-C ends training after the current batch; --out and --history are written all the same.
 
@@ -65,10 +73,10 @@ void add_model_options(CLI::App& app, TrainOptions& o) {
 
 void add_optimizer_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--optimizer", o.optimizer, "sgd, adam or adamw")->capture_default_str();
-  app.add_option("--learning-rate", o.learning_rate, "(default: 0.001, for sgd 0.01)");
+  app.add_option("--learning-rate", o.learning_rate, "At the start (default: 0.001, for sgd 0.01)");
   app.add_option("--schedule", o.schedule,
-                 "constant, step:EPOCHS,FACTOR, cosine:WARMUP,FINAL or robbins-monro:A,T0; numbers "
-                 "may be left out")
+                 "Of the learning rate: constant, step, cosine or robbins-monro, with numbers as "
+                 "below")
       ->capture_default_str();
   app.add_option("--weight-decay", o.weight_decay, "Of matrices (default: 0, for adamw 0.01)");
   app.add_option("--momentum", o.momentum, "Of sgd (default: 0)");
@@ -129,7 +137,7 @@ void TrainOptions::add_to(CLI::App& app) {
   app.add_option("--out", out, "Model file to write (.safetensors)");
   app.add_option("--history", history, "CSV file to write, a row for each epoch");
   app.add_flag("--quiet", quiet, "No progress, only what came of it");
-  app.footer(std::string(kDataHelp) + "\n" + kExamples);
+  app.footer(std::string(kDataHelp) + kSchedules + "\n" + kExamples);
 }
 
 TrainSettings resolve(const TrainOptions& o) {
@@ -144,6 +152,9 @@ TrainSettings resolve(const TrainOptions& o) {
   }
   settings.optimizer = optimizer_of(o);
   settings.schedule = parse_option("--schedule", [&] { return parse_schedule(o.schedule); });
+  if (o.learning_rate && std::holds_alternative<RobbinsMonro>(settings.schedule)) {
+    throw UsageError("--learning-rate has no part in --schedule robbins-monro:A,T0; A scales it");
+  }
   settings.dtype = parse_option("--dtype", [&] { return parse_dtype(o.dtype); });
   settings.gemm = o.compute.gemm();
   settings.csv = o.header.csv();

@@ -51,7 +51,7 @@ const KernelTable& find_kernels(std::string_view architecture, std::string_view 
     if (table->architecture == architecture) return *table;
     names.push_back(table->architecture);
   }
-  throw ArgumentError(fmt::format("{}: no kernels '{}' on this CPU; expected one of: {}", source,
+  throw ArgumentError(fmt::format("{}no kernels '{}' on this CPU; expected one of: {}", source,
                                   architecture, fmt::join(names, ", ")));
 }
 
@@ -65,13 +65,13 @@ std::span<const KernelTable* const> available_kernels() noexcept {
 std::span<const std::string_view> compiled_architectures() noexcept { return kNames; }
 
 const KernelTable& kernels_named(std::string_view architecture) {
-  return find_kernels(architecture, "kernels_named");
+  return find_kernels(architecture, "");
 }
 
 const KernelTable& default_kernels() {
   const char* const wanted = std::getenv("CHAINRULE_ARCH");
   if (wanted == nullptr || *wanted == '\0') return *available_kernels().back();
-  return find_kernels(wanted, "environment variable CHAINRULE_ARCH");
+  return find_kernels(wanted, "environment variable CHAINRULE_ARCH: ");
 }
 
 }  // namespace chainrule

@@ -14,6 +14,10 @@ class Where {
     return {file_name, line};
   }
 
+  /// No line to name: errors then name none.
+  static constexpr Where unknown() noexcept { return {"", 0}; }
+
+  constexpr bool is_known() const noexcept { return line_ != 0; }
   constexpr const char* file_name() const noexcept { return file_name_; }
   constexpr std::uint_least32_t line() const noexcept { return line_; }
 

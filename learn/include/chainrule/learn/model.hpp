@@ -41,7 +41,9 @@ struct Extras {
 /// The graph of a model, with handles on its named values.
 class CHAINRULE_API Network {
  public:
-  Network(std::vector<Layer> layers, Likelihood likelihood, Index inputs);
+  /// Its nodes count as added at `where`.
+  Network(std::vector<Layer> layers, Likelihood likelihood, Index inputs,
+          Where where = Where::current());
 
   const Graph& graph() const noexcept { return graph_; }
   Value x() const noexcept { return x_; }
@@ -64,8 +66,8 @@ class CHAINRULE_API Network {
   static std::size_t index(Extras extras) noexcept {
     return (extras.weights ? 1U : 0U) + (extras.offset ? 2U : 0U);
   }
-  void add_layer(const Layer& layer, std::size_t position);
-  void add_likelihood(const Likelihood& likelihood);
+  void add_layer(const Layer& layer, std::size_t position, Where where);
+  void add_likelihood(const Likelihood& likelihood, Where where);
 
   Graph graph_;
   Value x_;
@@ -86,10 +88,11 @@ using ModelPart = std::variant<Layer, Likelihood>;
 class CHAINRULE_API Model {
  public:
   /// `Model{Linear{64, 128}, Relu{}, Linear{128, 10}, Categorical{}}`: layers, then one likelihood;
-  /// throws ArgumentError or ShapeError, naming the layer, when they do not fit together.
-  Model(std::initializer_list<ModelPart> parts);
+  /// throws ArgumentError or ShapeError, naming the layer, when they do not fit together. Errors in
+  /// its ops name the line of the constructor.
+  Model(std::initializer_list<ModelPart> parts, Where where = Where::current());
   Model(std::vector<Layer> layers, Likelihood likelihood, DType dtype = DType::kFloat32,
-        std::uint64_t seed = 0);
+        std::uint64_t seed = 0, Where where = Where::current());
 
   const std::vector<Layer>& layers() const noexcept { return layers_; }
   const Likelihood& likelihood() const noexcept { return likelihood_; }
@@ -117,6 +120,10 @@ class CHAINRULE_API Model {
   Dataset prepare(const Dataset& data) const;
   /// The inputs alone.
   Tensor prepare_inputs(const Tensor& x) const;
+  /// The same, but inputs that need no change are viewed, not copied: `data` and x must outlive the
+  /// result.
+  Dataset prepare_view(const Dataset& data) const;
+  Tensor prepare_inputs_view(const Tensor& x) const;
   /// phi(x) of raw inputs, [n, width].
   Tensor features(const Tensor& x) const;
 

@@ -38,7 +38,7 @@ CHAINRULE_API Value reduce_mean(const Value& x, Axis axis, Where where = Where::
 /// A weight of 0 selects: that row contributes exactly 0, whatever x is (inf and NaN too), and its
 /// gradient is exactly 0. Backward: dx(i, j) += w_i dy(j) [/ rows or / total]; none to the weights,
 /// which are data. Reads weights and total; saves nothing. jvp: the same sums of tx, over the whole
-/// batch at once. Second order: linear.
+/// batch at once. Second order: linear. Aliasing: none. Accuracy: that of reduce_sum.
 /// Shape: [n]; [] when x is [batch], or when attribute integer[0] is 1 and n = 1.
 extern CHAINRULE_API const OpDef kBatchSumOp;
 extern CHAINRULE_API const OpDef kBatchMeanOp;

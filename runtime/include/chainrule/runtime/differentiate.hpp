@@ -60,7 +60,8 @@ enum class JacobianMode : std::uint8_t { kAuto, kForward, kReverse };
 /// [batch, n] as a tensor [batch, m, n]; with respect to a value without batch dimension, of k
 /// elements, as [batch, m, k]. An output without batch dimension counts as one row of all its
 /// elements, and then the input's elements do too. UnsupportedError when an op in between mixes the
-/// rows of the batch (batch_norm in training): see full_jacobian().
+/// rows of the batch (batch_norm in training): see full_jacobian(). ArgumentError when the output
+/// does not depend on the input at all: that is asked for by mistake, as a gradient would be.
 CHAINRULE_API Tensor jacobian(const Graph& graph, Value output, Value input, const Feed& feed,
                               JacobianMode mode = JacobianMode::kAuto);
 

@@ -44,7 +44,9 @@ CHAINRULE_API MachineInfo machine_info();
 CHAINRULE_API std::optional<double> parse_cpu_max(std::string_view text);
 
 using WarningHandler = std::function<void(const std::string& message)>;
-/// Who hears the library's warnings; by default nobody. Returns the previous handler.
+/// Who hears the library's warnings; by default nobody. Returns the previous handler. The library
+/// says once a process what MachineInfo::warnings says: of CHAINRULE_ARCH when a plan is compiled,
+/// of OpenBLAS's kernels when a plan takes GemmPath::kBlas or linear algebra is first used.
 CHAINRULE_API WarningHandler set_warning_handler(WarningHandler handler);
 /// Passes a warning on to the handler, from any thread.
 CHAINRULE_API void warn(const std::string& message);
