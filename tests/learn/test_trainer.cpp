@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/runtime/executor.hpp"
@@ -51,13 +53,18 @@ Outcome train(Model model, const Dataset& data, const FitOptions& options, int t
 TEST(Trainer, GivesTheSameBitsOnAnyNumberOfThreads) {
   const ScopedThreadLimit limit(8);
   const Dataset data = blobs(500, 64, 5, 71);
-  const FitOptions options{.epochs = 5, .batch_size = 128, .seed = 3};
+  FitOptions options{.epochs = 5, .batch_size = 128, .seed = 3};
   const Outcome serial = train(wide_model(), data, options, 1);
   EXPECT_EQ(serial.workers, 1);
   for (const int threads : {2, 3, 8}) {
     int workers = 0;
-    // On a busy machine a helper may wake only after a fit is over: try again.
+    // On a busy machine a helper may wake only after a fit is over: try again, and leave it the
+    // core for longer and longer between events.
     for (int attempt = 0; attempt < 50 && workers < 2; ++attempt) {
+      options.callbacks = {[attempt](const TrainingProgress&) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(attempt));
+        return true;
+      }};
       const Outcome outcome = train(wide_model(), data, options, threads);
       ASSERT_EQ(outcome, serial) << threads;
       workers = outcome.workers;
