@@ -155,7 +155,7 @@ void Child::receive() {
   received_.append(buffer.data(), static_cast<std::size_t>(length));
 }
 
-void Child::fail(const std::string& what) {
+void Child::fail(const std::string& what) const {
   throw ChildError(fmt::format("{} {}", program_, what), -1);
 }
 

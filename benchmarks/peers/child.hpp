@@ -58,14 +58,16 @@ class Child {
   std::string read_value(std::string_view key);
   std::vector<float> read_floats(std::size_t count);
 
+  /// Throws a ChildError: what this program did.
+  [[noreturn]] void fail(const std::string& what) const;
+
   /// How long an answer may take.
   static constexpr std::chrono::seconds kPatience{120};
 
  private:
   /// Waits for output and appends it to `received_`.
   void receive();
-  [[noreturn]] void fail(const std::string& what);
-  /// Waits for its end; says how that was.
+  /// Throws a ChildError that says how it ended.
   [[noreturn]] void fail_ended();
   std::string last_error_line() const;
 

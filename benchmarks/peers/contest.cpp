@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <list>
 #include <memory>
 #include <stdexcept>
 
@@ -43,7 +43,8 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-double parse_seconds(const std::string& text) {
+double read_seconds(Child& child) {
+  const std::string text = child.read_line();
   std::size_t length = 0;
   double seconds = 0;
   try {
@@ -52,19 +53,20 @@ double parse_seconds(const std::string& text) {
     length = 0;
   }
   if (length == 0 || length != text.size() || !std::isfinite(seconds) || seconds <= 0) {
-    throw ChildError(fmt::format("said '{}', expected seconds", text.substr(0, 60)), -1);
+    child.fail(fmt::format("said '{}', expected seconds", text.substr(0, 60)));
   }
   return seconds;
 }
 
-std::size_t parse_count(const std::string& text) {
+std::vector<float> read_results(Child& child) {
+  const std::string text = child.read_value("results");
   constexpr std::size_t kMost = 1 << 28;
-  try {
-    const std::size_t count = std::stoul(text);
-    if (count <= kMost) return count;
-  } catch (const std::logic_error&) {
+  std::size_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || end != text.data() + text.size() || count > kMost) {
+    child.fail(fmt::format("said 'results {}', expected a count", text.substr(0, 60)));
   }
-  throw ChildError(fmt::format("said 'results {}', expected a count", text.substr(0, 60)), -1);
+  return child.read_floats(count);
 }
 
 class Contest {
@@ -85,7 +87,9 @@ class Contest {
     for (const Runner& runner : runners_) {
       if (entry(runner.entry).status != Status::kTimed) continue;
       entry(runner.entry)
-          .times.push_back({.threads = runner.threads, .seconds = median(runner.seconds)});
+          .times.push_back({.threads = runner.threads,
+                            .seconds = median(runner.seconds),
+                            .rounds = runner.seconds});
     }
     return std::move(outcome_);
   }
@@ -110,13 +114,14 @@ class Contest {
                                                          std::to_string(threads)},
                                 clean_environment(threads));
     entry(i).library = child->read_value("library");
-    std::vector<float> results = child->read_floats(parse_count(child->read_value("results")));
+    const std::vector<float> results = read_results(*child);
     if (ours_.empty() && i == 0) ours_ = results;
     const std::string different = ours_.empty() ? "there is nothing of ours to compare with"
                                                 : disagreement(workload_, results, ours_);
     if (!different.empty()) {
       entry(i).status = Status::kDisagrees;
-      entry(i).message = fmt::format("on {} threads: {}", threads, different);
+      entry(i).message =
+          fmt::format("on {} thread{}: {}", threads, threads == 1 ? "" : "s", different);
       return;
     }
     runners_.push_back({.entry = i, .threads = threads, .child = std::move(child)});
@@ -127,7 +132,7 @@ class Contest {
       if (entry(runner.entry).status != Status::kTimed) continue;
       guarded(runner.entry, [&] {
         runner.child->write_line("time");
-        runner.seconds.push_back(parse_seconds(runner.child->read_line()));
+        runner.seconds.push_back(read_seconds(*runner.child));
       });
     }
   }

@@ -33,10 +33,11 @@ enum class Status {
 };
 std::string_view name_of(Status status);
 
-/// Seconds of a run, the median of the rounds.
+/// Seconds of a run.
 struct Time {
   int threads = 1;
-  double seconds = 0;
+  double seconds = 0;          ///< the median of the rounds
+  std::vector<double> rounds;  ///< each of them
 };
 
 /// What became of one program in one workload.

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -130,7 +131,7 @@ Report measure(const Options& options, std::string command) {
                 .settings = options.settings};
   for (const Program& program : programs) report.names.push_back(program.name);
   for (const Workload* workload : workloads) {
-    std::cerr << fmt::format("{} ...\n", workload->name);
+    if (::isatty(STDERR_FILENO) != 0) std::cerr << fmt::format("{} ...\n", workload->name);
     report.outcomes.push_back(hold_contest(*workload, programs, options.settings));
   }
   return report;

@@ -24,10 +24,24 @@ Memory::desc describe(Memory::dims dims, Format format) {
   return {std::move(dims), Memory::data_type::f32, format};
 }
 
-// A primitive and what it is applied to.
-struct Call {
-  dnnl::primitive primitive;
-  Arguments arguments;
+// A primitive and what it is applied to, ready for the C interface: the C++ one makes lists anew at
+// each execution.
+class Call {
+ public:
+  Call(const dnnl::primitive& primitive, const Arguments& arguments)
+      : primitive_(primitive), arguments_(arguments) {
+    for (const auto& [index, memory] : arguments_) list_.push_back({index, memory.get()});
+  }
+  void execute(const dnnl::stream& stream) const {
+    const dnnl_status_t status = dnnl_primitive_execute(
+        primitive_.get(), stream.get(), static_cast<int>(list_.size()), list_.data());
+    dnnl::error::wrap_c_api(status, "could not execute a primitive");
+  }
+
+ private:
+  dnnl::primitive primitive_;
+  Arguments arguments_;
+  std::vector<dnnl_exec_arg_t> list_;
 };
 
 class Engine {
@@ -51,11 +65,10 @@ class Engine {
     return {data, data + dense.get_desc().get_size() / sizeof(float)};
   }
   void run(const dnnl::primitive& primitive, const Arguments& arguments) {
-    primitive.execute(stream_, arguments);
-    stream_.wait();
+    run({Call(primitive, arguments)});
   }
   void run(const std::vector<Call>& calls) {
-    for (const Call& call : calls) call.primitive.execute(stream_, call.arguments);
+    for (const Call& call : calls) call.execute(stream_);
     stream_.wait();
   }
   const dnnl::engine& get() const { return engine_; }
@@ -112,7 +125,7 @@ class Network : public Contender {
 
  private:
   void call(const dnnl::primitive& primitive, const Arguments& arguments) {
-    calls_.push_back({primitive, arguments});
+    calls_.emplace_back(primitive, arguments);
   }
 
   void add_layer(const LinearValues& values, Index batch, bool relu) {

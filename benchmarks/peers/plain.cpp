@@ -15,7 +15,16 @@
 namespace chainrule::bench {
 namespace {
 
-constexpr Index kWorthThreads = 100'000;
+// body(i) for i < count; on several threads where that many multiplications are worth it.
+template <class Body>
+void for_each(Index count, Index multiplications, const Body& body) {
+  if (multiplications < 100'000) {
+    for (Index i = 0; i < count; ++i) body(i);
+    return;
+  }
+#pragma omp parallel for
+  for (Index i = 0; i < count; ++i) body(i);
+}
 
 // y = x w + b, each row clamped at 0 if `relu`.
 void forward(const Tensor& x, const LinearValues& layer, bool relu, Tensor& y) {
@@ -23,8 +32,7 @@ void forward(const Tensor& x, const LinearValues& layer, bool relu, Tensor& y) {
   const auto from = x.as<float>(), w = layer.weights.as<float>();
   const float* const bias = layer.bias.as<float>().data;
   const auto to = y.as<float>();
-#pragma omp parallel for if (rows * in * out > kWorthThreads)
-  for (Index i = 0; i < rows; ++i) {
+  for_each(rows, rows * in * out, [&](Index i) {
     float* const sums = to.row(i);
     for (Index j = 0; j < out; ++j) sums[j] = bias[j];
     for (Index k = 0; k < in; ++k) {
@@ -33,7 +41,7 @@ void forward(const Tensor& x, const LinearValues& layer, bool relu, Tensor& y) {
       for (Index j = 0; j < out; ++j) sums[j] += value * row[j];
     }
     for (Index j = 0; relu && j < out; ++j) sums[j] = sums[j] > 0 ? sums[j] : 0;
-  }
+  });
 }
 
 // dx = dy w^T, 0 where x, what a ReLU made, is 0.
@@ -42,8 +50,7 @@ void backward_inputs(const Tensor& dy, const LinearValues& layer, const Tensor& 
   const auto from = dy.as<float>(), w = layer.weights.as<float>();
   const auto active = x.as<float>();
   const auto to = dx.as<float>();
-#pragma omp parallel for if (rows * in * out > kWorthThreads)
-  for (Index i = 0; i < rows; ++i) {
+  for_each(rows, rows * in * out, [&](Index i) {
     const float* const deltas = from.row(i);
     for (Index k = 0; k < in; ++k) {
       const float* const row = w.row(k);
@@ -52,7 +59,7 @@ void backward_inputs(const Tensor& dy, const LinearValues& layer, const Tensor& 
       for (Index j = 0; j < out; ++j) sum += deltas[j] * row[j];
       to(i, k) = active(i, k) > 0 ? sum : 0;
     }
-  }
+  });
 }
 
 // w -= rate x^T dy, in place.
@@ -60,15 +67,14 @@ void update_weights(const Tensor& x, const Tensor& dy, float rate, LinearValues&
   const Index in = layer.in(), out = layer.out(), rows = x.rows();
   const auto from = x.as<float>(), deltas = dy.as<float>();
   const auto w = layer.weights.as<float>();
-#pragma omp parallel for if (rows * in * out > kWorthThreads)
-  for (Index k = 0; k < in; ++k) {
+  for_each(in, rows * in * out, [&](Index k) {
     float* const row = w.row(k);
     for (Index i = 0; i < rows; ++i) {
       const float value = -rate * from(i, k);
       const float* const delta = deltas.row(i);
       for (Index j = 0; j < out; ++j) row[j] += value * delta[j];
     }
-  }
+  });
 }
 
 void update_bias(const Tensor& dy, float rate, LinearValues& layer) {

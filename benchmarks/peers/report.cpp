@@ -57,7 +57,8 @@ Json entry_json(const Outcome& outcome, const Entry& entry) {
   if (!entry.message.empty()) json["message"] = entry.message;
   if (entry.status != Status::kTimed) return json;
   for (const Time& time : entry.times) {
-    json["times"].push_back({{"threads", time.threads}, {"seconds", time.seconds}});
+    json["times"].push_back(
+        {{"threads", time.threads}, {"seconds", time.seconds}, {"rounds", time.rounds}});
   }
   json["best_threads"] = entry.best().threads;
   json["best_seconds"] = entry.best().seconds;
