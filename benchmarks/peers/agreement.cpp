@@ -28,12 +28,14 @@ std::vector<Block> blocks_of(const Workload& workload) {
     return {{"predictions", zeros(workload.batch * widths.back())}};
   if (workload.task == Task::kGradient) return {{"gradient", zeros(widths.front() + 1)}};
   std::vector<Block> blocks;
+  const auto add = [&](const char* part, const Tensor& start) {
+    Block& block = blocks.emplace_back();
+    block.name = fmt::format("change of {} {}", part, (blocks.size() - 1) / 2);
+    append(block.start, start);
+  };
   for (const LinearValues& layer : initial_layers(workload)) {
-    const std::size_t number = blocks.size() / 2;
-    append(blocks.emplace_back(fmt::format("change of weights {}", number), zeros(0)).start,
-           layer.weights);
-    append(blocks.emplace_back(fmt::format("change of bias {}", number), zeros(0)).start,
-           layer.bias);
+    add("weights", layer.weights);
+    add("bias", layer.bias);
   }
   return blocks;
 }

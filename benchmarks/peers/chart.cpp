@@ -133,10 +133,11 @@ class Chart {
     result += text(12, 24, "start", "Time of a run, as a multiple of chainrule's",
                    " font-size='16' font-weight='bold'");
     const std::string commit = report_.commit.empty() ? "" : ", commit " + report_.commit;
-    return result + text(12, 42, "start",
-                         fmt::format("each at its best of {}; {}{}",
-                                     format_threads(report_.settings.threads), report_.cpu, commit),
-                         " fill='#666666'");
+    return result +
+           text(12, 42, "start",
+                fmt::format("each at its best of {}; to the right of 1 chainrule is faster; {}{}",
+                            format_threads(report_.settings.threads), report_.cpu, commit),
+                " fill='#666666'");
   }
 
   std::string grid(double bottom) const {

@@ -34,7 +34,7 @@ struct Runner {
   std::size_t entry = 0;
   int threads = 1;
   std::unique_ptr<Child> child;
-  std::vector<double> seconds;
+  std::vector<double> seconds{};
 };
 
 double median(std::vector<double> values) {

@@ -36,17 +36,17 @@ std::string_view name_of(Status status);
 /// Seconds of a run.
 struct Time {
   int threads = 1;
-  double seconds = 0;          ///< the median of the rounds
-  std::vector<double> rounds;  ///< each of them
+  double seconds = 0;            ///< the median of the rounds
+  std::vector<double> rounds{};  ///< each of them
 };
 
 /// What became of one program in one workload.
 struct Entry {
   std::string name;
-  std::string library;
+  std::string library{};
   Status status = Status::kTimed;
-  std::string message;      ///< of what went wrong
-  std::vector<Time> times;  ///< by thread count
+  std::string message{};      ///< of what went wrong
+  std::vector<Time> times{};  ///< by thread count
 
   const Time& best() const;
 };

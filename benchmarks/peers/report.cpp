@@ -138,7 +138,7 @@ std::string as_json(const Report& report) {
 }
 
 std::string as_csv(const Report& report) {
-  std::string text = "workload,contender,library,status,threads,seconds,ratio\n";
+  std::string text = "workload,contender,library,status,threads,seconds,ratio_of_best\n";
   for (const Outcome& outcome : report.outcomes) {
     for (const Entry& entry : outcome.entries) {
       const std::string start = fmt::format("{},{},{},{}", outcome.workload->name, entry.name,

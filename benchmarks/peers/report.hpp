@@ -17,8 +17,8 @@ struct Report {
   std::string flags;  ///< of our library but its kernels
   std::string command;
   Settings settings;
-  std::vector<std::string> names;  ///< of the programs, ours first
-  std::vector<Outcome> outcomes;
+  std::vector<std::string> names{};  ///< of the programs, ours first
+  std::vector<Outcome> outcomes{};
 
   /// All that was started agreed and was timed, or has no such workload.
   bool ok() const;

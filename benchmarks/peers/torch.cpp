@@ -3,6 +3,8 @@
 // libtorch as its users write it: autograd and plain SGD for a step, inference mode for
 // predictions.
 
+#include <ATen/core/ivalue.h>  // first, or Clang 14 does not compile the others as C++20
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>

@@ -101,7 +101,7 @@ TEST(Peers, AlsoWriteCsvAndSvg) {
           "--csv", csv, "--svg", svg});
   const std::vector<std::string> lines = lines_of(read_text(csv));
   ASSERT_EQ(lines.size(), 3);
-  EXPECT_EQ(lines[0], "workload,contender,library,status,threads,seconds,ratio");
+  EXPECT_EQ(lines[0], "workload,contender,library,status,threads,seconds,ratio_of_best");
   EXPECT_THAT(lines[1], StartsWith("tiny-predict,chainrule,\"chainrule "));
   EXPECT_THAT(lines[2], StartsWith("tiny-predict,plain,\"plain loops\",timed,1,"));
   EXPECT_THAT(read_text(svg), AllOf(StartsWith("<svg "), HasSubstr(">tiny-predict</text>"),
