@@ -3,153 +3,22 @@
 // Whole training steps, predictions and gradients of named networks, on one and two threads, beside
 // what the machine allows: its FMA peak, or the bytes that must be read.
 
-#include <array>
 #include <cstring>
 #include <string>
 #include <vector>
 
-#include "chainrule/core/initializer.hpp"
-#include "chainrule/kernels/dispatch.hpp"
-#include "chainrule/learn/model.hpp"
-#include "chainrule/learn/optimizer.hpp"
-#include "chainrule/runtime/executor.hpp"
 #include "common.hpp"
+#include "step.hpp"
+#include "workloads.hpp"
 
 namespace {
 
 using namespace chainrule;
 
-// What a run does: a training step, predictions, or the gradient of the loss alone.
-enum class Task { kStep, kPredict, kGradient };
-// What it cannot be faster than.
-enum class Limit { kFmaPeak, kWeightBytes, kInputBytes };
-
-struct Workload {
-  const char* name;
-  const char* widths;
-  Index batch;
-  Task task;
-  Limit limit = Limit::kFmaPeak;
-};
-
-constexpr std::array<Workload, 12> kWorkloads = {{
-    {"tiny-step", "4-8-1", 1, Task::kStep},
-    {"tiny-predict", "4-8-1", 1, Task::kPredict},
-    {"small-step", "32-64-64-1", 32, Task::kStep},
-    {"small-predict", "32-64-64-1", 32, Task::kPredict},
-    {"mnist-step-32", "784-128-10", 32, Task::kStep},
-    {"mnist-step-128", "784-128-10", 128, Task::kStep},
-    {"deep-step", "784-512-512-10", 128, Task::kStep},
-    {"wide-step", "1024-1024-1024-1024", 256, Task::kStep},
-    {"deep-predict", "784-512-512-10", 128, Task::kPredict},
-    {"latency", "784-128-10", 1, Task::kPredict, Limit::kWeightBytes},
-    {"bulk-predict", "16-16-16-16-16", 262144, Task::kPredict},
-    {"glm-gradient", "128-1", 400000, Task::kGradient, Limit::kInputBytes},
-}};
-
-// Elements of the weight matrices, and the flops of their products for one row: 2 K N forward, as
-// much again for dW, and for dX but of the first layer.
-struct Cost {
-  double weights = 0;
-  double flops_per_row = 0;
-};
-
-Cost cost_of(const Model& model, Task task) {
-  Cost cost;
-  for (const Layer& layer : model.layers()) {
-    const auto* linear = std::get_if<Linear>(&layer);
-    if (linear == nullptr) continue;
-    const double products = task == Task::kPredict ? 1 : cost.weights == 0 ? 2 : 3;
-    const double weights = static_cast<double>(linear->in) * static_cast<double>(linear->out);
-    cost.weights += weights;
-    cost.flops_per_row += 2 * products * weights;
-  }
-  return cost;
-}
-
-// A network with plain SGD, its plan and everything a run needs.
-class Step {
- public:
-  Step(const Workload& workload, DType dtype, int threads)
-      : model_(mlp_layers(workload.widths, Relu{}), likelihood(workload), dtype, 1),
-        executor_(threads),
-        options_(options(model_, workload, dtype)),
-        plan_(compile(model_.network().graph(), options_)),
-        workspace_(executor_.make_workspace(plan_, workload.batch)),
-        bindings_(plan_),
-        x_({workload.batch, model_.inputs()}, dtype),
-        target_({workload.batch, model_.outputs()}, dtype) {
-    initialize(uniform(1), {.seed = 1, .stream = 1}, x_);
-    initialize(uniform(1), {.seed = 1, .stream = 2}, target_);
-    bindings_.input(model_.network().x(), x_).parameters(model_.parameters());
-    if (workload.task != Task::kPredict) bindings_.input(model_.network().target(), target_);
-    if (workload.task == Task::kStep) {
-      update_scalars(sgd_, sgd_.learning_rate, 1, scalars_);
-      bindings_.optimizer(state_, scalars_);
-    }
-    if (workload.task == Task::kGradient) make_classes();
-  }
-
-  void run() { executor_.run(workspace_, bindings_); }
-  const Executor& executor() const { return executor_; }
-  const Plan& plan() const { return plan_; }
-  const Model& model() const { return model_; }
-  /// What a run computes: predictions and weights, or the loss's gradients.
-  std::vector<ConstTensorView> results() const {
-    std::vector<ConstTensorView> all;
-    for (const Value& value : options_.outputs) all.push_back(workspace_.output(value));
-    for (const Value& value : options_.gradients) all.push_back(workspace_.gradient(value));
-    for (Index i = 0; i < model_.parameters().size(); ++i) {
-      all.push_back(model_.parameters().view(i));
-    }
-    return all;
-  }
-
- private:
-  static Likelihood likelihood(const Workload& workload) {
-    if (workload.task == Task::kGradient) return Bernoulli{};
-    return Gaussian{};
-  }
-  // Targets 0 and 1.
-  void make_classes() {
-    for (Index i = 0; i < target_.rows(); ++i) {
-      set_element(target_.view(), i, 0, element(target_, i, 0) > 0 ? 1 : 0);
-    }
-  }
-  static CompileOptions options(const Model& model, const Workload& workload, DType dtype) {
-    CompileOptions result;
-    result.dtype = dtype;
-    result.mode = workload.task == Task::kPredict ? Mode::kInference : Mode::kTraining;
-    if (workload.task != Task::kGradient) result.outputs = {model.network().prediction(false)};
-    if (workload.task == Task::kPredict) return result;
-    result.loss = model.network().loss({});
-    if (workload.task == Task::kStep) {
-      result.update = UpdateOptions{.def = &update_def(Sgd{}), .targets = {}};
-    }
-    Graph* const graph = model.network().x().graph();
-    for (const auto& entry : model.parameters().layout().entries) {
-      const Value parameter(graph, entry.node);
-      if (workload.task == Task::kGradient) {
-        result.gradients.push_back(parameter);
-      } else {
-        result.update->targets.push_back({.parameter = parameter, .group = 0});
-      }
-    }
-    return result;
-  }
-
-  Sgd sgd_{.learning_rate = 1e-4};
-  Model model_;
-  Executor executor_;
-  CompileOptions options_;
-  Plan plan_;
-  Workspace workspace_;
-  Bindings bindings_;
-  OptimizerState state_;
-  std::array<double, kParameterGroups * kUpdateScalars> scalars_{};
-  Tensor x_;
-  Tensor target_;
-};
+using bench::Cost;
+using bench::Limit;
+using bench::Step;
+using bench::Workload;
 
 bool same_bits(ConstTensorView a, ConstTensorView b) {
   for (Index i = 0; i < a.rows; ++i) {
@@ -211,7 +80,7 @@ void time_step(benchmark::State& state, const Workload& workload, int threads) {
     return;
   }
   Step step(workload, DType::kFloat32, threads);
-  const Cost cost = cost_of(step.model(), workload.task);
+  const Cost cost = bench::cost_of(workload);
   const KernelTable& kernels = step.plan().kernels();
   const double least = limit(workload, cost, kernels, threads);
   double seconds = 0;
@@ -223,7 +92,7 @@ void time_step(benchmark::State& state, const Workload& workload, int threads) {
 }
 
 void register_all() {
-  for (const Workload& workload : kWorkloads) {
+  for (const Workload& workload : bench::all_workloads()) {
     for (const int threads : {1, 2}) {
       const std::string name = std::string(workload.name) + "/threads:" + std::to_string(threads);
       benchmark::RegisterBenchmark(name.c_str(), [&workload, threads](benchmark::State& state) {

@@ -10,6 +10,7 @@ readonly build_packages=(
 )
 readonly test_packages=(clang clang-format libbenchmark-dev libgmock-dev libgtest-dev)
 readonly data_packages=(dataset-fashion-mnist)  # for the slow tests
+readonly peer_packages=(libdnnl-dev libtorch-dev)  # what benchmarks/peers compares with
 
 # Installs what is missing of the Debian packages given; elsewhere only names what is needed.
 ensure_packages() {
