@@ -192,7 +192,11 @@ Bindings& Bindings::optimizer(OptimizerState& state, std::span<const double> sca
     throw ArgumentError(fmt::format("bind: update '{}' keeps {} state slots, got {}", update->name,
                                     update->state_slots, state.slots()));
   }
-  data_->optimizer == &state ? data_->changed() : data_->moved();
+  if (data_->optimizer == &state) {
+    data_->changed();
+  } else {
+    data_->moved();
+  }
   data_->optimizer = &state;
   data_->scalars = scalars;
   return *this;
