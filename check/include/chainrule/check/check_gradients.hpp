@@ -77,6 +77,7 @@ enum class Reason : std::uint8_t {
   kSaturated,  ///< the outputs do not move, but only because of their rounding
   kRounding,   ///< the rounding of the outputs hides the gradient
   kKink,       ///< a kink where none was declared
+  kScales,     ///< large and small steps tell different derivatives: edges nearby, coarse rounding
 };
 
 /// "saturated: no step moves the outputs" and so on; empty for kNone.
