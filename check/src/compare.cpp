@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "chainrule/check/hints.hpp"
+#include "chainrule/core/error.hpp"
 #include "compare_forward.hpp"
 #include "differencer.hpp"
 #include "subject_gradients.hpp"
@@ -139,6 +140,11 @@ std::string failure_of(const ValueCheck& check, const CompareSettings::Expectati
     const ElementCheck& worst = check.worst;
     const std::string why =
         worst.reason == Reason::kNone ? "" : fmt::format(" ({})", to_string(worst.reason));
+    if (worst.reason == Reason::kDomain) {  // then there is nothing to compare with
+      return fmt::format("{}: {} of {} {}; worst {}{}: {} {:.12g}", what, check.unresolved, count,
+                         to_string(check.verdict), place_of(worst), why, settings.given,
+                         worst.analytic);
+    }
     return fmt::format(
         "{}: {} of {} {}; worst {}{}: {} {:.12g}, expected {:.12g}, error {:.3g}, tolerance "
         "{:.3g}, step {:.3g}",
@@ -199,6 +205,29 @@ std::vector<double> output_weights(std::size_t count, DType dtype, std::uint64_t
   if (dtype == DType::kFloat64) return weights;
   for (double& weight : weights) weight = static_cast<double>(static_cast<float>(weight));
   return weights;
+}
+
+void require_valid(const CompareSettings& settings, std::string_view who) {
+  const Tolerances& tolerances = settings.tolerances;
+  if (!(settings.first_step > 0) || !std::isfinite(settings.first_step)) {
+    throw ArgumentError(
+        fmt::format("{}: first_step is {}, expected a positive number", who, settings.first_step));
+  }
+  for (const auto& [name, value] : {std::pair("relative_tolerance", tolerances.relative_tolerance),
+                                    {"error_bars", tolerances.error_bars},
+                                    {"roundings", tolerances.roundings},
+                                    {"resolution", tolerances.resolution}}) {
+    if (value >= 0) continue;
+    throw ArgumentError(fmt::format("{}: {} is {}, expected 0 or more", who, name, value));
+  }
+  for (const auto& [name, value] : {std::pair("max_jacobian", settings.max_jacobian),
+                                    {"max_elements", settings.max_elements},
+                                    {"samples", settings.samples},
+                                    {"directions", settings.directions},
+                                    {"max_failures", settings.max_failures}}) {
+    if (value >= 0) continue;
+    throw ArgumentError(fmt::format("{}: {} is {}, expected 0 or more", who, name, value));
+  }
 }
 
 void compare_gradients(Subject& subject, const CompareSettings& settings, GradientReport& report) {

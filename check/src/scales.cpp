@@ -143,6 +143,7 @@ double reach_of(Line& line, std::size_t channel) {
 double alike(const std::vector<double>& remainders, std::ptrdiff_t count, double ratio,
              double most) {
   double result = 0;
+  if (std::ssize(remainders) < count) return 0;
   for (auto end = remainders.begin() + count; end <= remainders.end(); ++end) {
     const auto [low, high] = std::minmax_element(end - count, end);
     if (*low > 0 && *high <= ratio * *low && *high <= most) result = std::max(result, *high);
@@ -158,6 +159,26 @@ double above_a_plateau(const std::vector<double>& remainders, double most) {
   for (std::size_t k = 0; k + 1 < remainders.size(); ++k) {
     const double here = remainders[k], below = remainders[k + 1];
     if (below >= 0 && here <= most && here > kDrop * below) result = std::max(result, here);
+  }
+  return result;
+}
+
+// The largest remainder that has no trend over eight rows: less sensitive to single rows, and
+// surer. What many edges leave gets less with the steps.
+double steady(const std::vector<double>& remainders, double most) {
+  constexpr std::ptrdiff_t kHalf = 4;
+  const auto second_largest = [](auto begin) {
+    std::array<double, kHalf> sorted{};
+    std::copy_n(begin, kHalf, sorted.begin());
+    std::sort(sorted.begin(), sorted.end());
+    return sorted[kHalf - 2];
+  };
+  double result = 0;
+  if (std::ssize(remainders) < 2 * kHalf) return 0;
+  for (auto end = remainders.begin() + 2 * kHalf; end <= remainders.end(); ++end) {
+    const double larger = second_largest(end - 2 * kHalf), smaller = second_largest(end - kHalf);
+    const bool flat = smaller >= larger / 2 && smaller <= 4 * larger;
+    if (flat && larger <= most) result = std::max(result, larger);
   }
   return result;
 }
@@ -228,15 +249,17 @@ class Scales {
   }
 
   // The first look confirms the claim, but larger steps agreed on something else: were the smaller
-  // ones on one tread of a staircase?
+  // ones on one tread of a staircase? Edges nearby look alike, but not over so many sizes. It is a
+  // reason for doubt and no more.
   NumericDerivative reconsider() const {
+    if (!steady_noise_) return first_;
     const Estimate* best = best_of([](const Estimate& e) { return e.verified; });
     if (best == nullptr || !best->refutes(claimed_)) return first_;
     const double error = std::abs(claimed_ - best->value);
     const bool supported = count([&](const Estimate& e) {
                              return e.tolerance < error / 4 && !e.refutes(claimed_);
                            }) > 0;
-    return supported ? first_ : derivative(*best);
+    return supported ? first_ : contradiction(*best);
   }
 
   // Rows from here on drown in the rounding of y.
@@ -258,6 +281,7 @@ class Scales {
       remainders.push_back(noise_at(line_, channel_, row));
     }
     const double noise = noise_of(line_, channel_, remainders);
+    steady_noise_ = noise <= 4 * steady(remainders, kNoiseBeside * reach_of(line_, channel_));
     for (int row = kFirstRow; row + kSteps - 1 <= last; ++row) {
       add_estimate(row, std::max(noise, remainders[static_cast<std::size_t>(row - kFirstRow)]));
     }
@@ -310,6 +334,7 @@ class Scales {
   const NumericDerivative& first_;
   Trust trust_;
   std::vector<Estimate> estimates_;
+  bool steady_noise_ = false;
 };
 
 }  // namespace

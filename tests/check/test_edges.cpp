@@ -225,6 +225,53 @@ TEST(Edges, BatchesOfHuber) {
   }
 }
 
+// Hidden units of many rows change sign within the steps of one weight; larger steps may then agree
+// on another slope.
+TEST(Edges, AWeightBeforeManyHiddenUnits) {
+  Graph graph;
+  const Value x = graph.input("x", {kBatch, 20});
+  const Value w = graph.parameter("w", {20, 40}), b = graph.parameter("b", {40});
+  const Value w2 = graph.parameter("w2", {40, 10}), b2 = graph.parameter("b2", {10});
+  const Value hidden = relu(add_bias(matmul(x, w), b));
+  const Value loss = softmax_cross_entropy(add_bias(matmul(hidden, w2), b2), graph.labels("y"));
+  const RandomFeed random(loss, {.rows = 512, .seed = 4});
+  const GradientReport report =
+      check_gradients(graph, loss, random.feed(), {.with_respect_to = {w}, .seed = 4});
+  EXPECT_TRUE(report.ok()) << report.to_text();
+}
+
+// The table of cases keeps a sixteenth away from kinks, or sits on them; here is what lies between.
+TEST(Edges, OpsBesideTheirKinks) {
+  using Build = Value (*)(const Value& x, const Value& zero);
+  const Build ops[] = {
+      [](const Value& x, const Value&) { return relu(x); },
+      [](const Value& x, const Value&) { return leaky_relu(x); },
+      [](const Value& x, const Value&) { return elu(x); },
+      [](const Value& x, const Value& zero) { return huber(x, zero); },
+      [](const Value& x, const Value& zero) { return mean_absolute_error(x, zero); }};
+  for (const Build build : ops) {
+    Graph graph;
+    const Value x = graph.input("x", {kBatch, 4}), zero = graph.input("zero", {kBatch, 4});
+    const Value y = build(x, zero);
+    std::vector<double> values(4 * 30), zeros(values.size());
+    for (std::size_t k = 0; k < values.size(); ++k) {
+      const double distance = std::pow(10, uniform(3, k, -9, -1));
+      const double edge = k % 3 == 0 ? 1 : 0;  // huber's is at 1
+      values[k] = edge + (k % 2 == 0 ? distance : -distance);
+    }
+    const auto view = [](const std::vector<double>& of) {
+      return ConstTensorView(of.data(), DType::kFloat64, 30, 4, 4);
+    };
+    Feed feed;
+    feed.inputs = {{x, view(values)}, {zero, view(zeros)}};
+    const GradientReport report = check_gradients(graph, y, feed, {.with_respect_to = {x}});
+    SCOPED_TRACE(report.to_text());
+    ASSERT_EQ(report.values.size(), 1U);
+    EXPECT_EQ(report.values[0].disagree, 0);
+    EXPECT_GT(report.values[0].agree, report.values[0].comparisons() * 9 / 10);
+  }
+}
+
 // An element at its kink is left out of the directions; the others are not.
 TEST(Edges, OneKinkDoesNotHideAMistakeElsewhere) {
   for (std::uint64_t seed = 1; seed <= 4; ++seed) {
