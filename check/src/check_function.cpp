@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -91,6 +93,7 @@ internal::CompareSettings settings_of(const FunctionCheckOptions& options) {
   settings.expected = {{.zero = options.zero_derivative,
                         .kinks = options.accept_kinks,
                         .waived = options.waive_unresolved}};
+  internal::require_valid(settings, "check_function");
   return settings;
 }
 
@@ -104,11 +107,15 @@ void require(std::string_view name, Index outputs, const Functions&... functions
   }
 }
 
-// v^T J from the whole of J, which is computed once.
-VectorJacobianFunction product_with(const JacobianFunction& jacobian, std::span<const double> x,
-                                    std::size_t outputs) {
-  std::vector<double> entries(outputs * x.size());
+std::vector<double> entries_of(const JacobianFunction& jacobian, std::span<const double> x,
+                               Index outputs) {
+  std::vector<double> entries(static_cast<std::size_t>(outputs) * x.size());
   jacobian(x, entries);
+  return entries;
+}
+
+// v^T J from the whole of J.
+VectorJacobianFunction product_with(std::vector<double> entries) {
   return [entries = std::move(entries)](std::span<const double> at, std::span<const double> v,
                                         std::span<double> product) {
     for (std::size_t j = 0; j < at.size(); ++j) {
@@ -120,6 +127,30 @@ VectorJacobianFunction product_with(const JacobianFunction& jacobian, std::span<
       product[j] = static_cast<double>(sum);
     }
   };
+}
+
+// Bit by bit, which NaN cannot fool.
+bool same_bits(std::span<const double> a, std::span<const double> b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](double one, double other) {
+    return std::bit_cast<std::uint64_t>(one) == std::bit_cast<std::uint64_t>(other);
+  });
+}
+
+constexpr const char* kDerivativeChanges = "computing the derivative twice gives different numbers";
+
+void require_the_same_twice(const FunctionSubject& subject, const VectorFunction& function,
+                            const VectorJacobianFunction& product, std::span<const double> x,
+                            GradientReport& report) {
+  std::vector<double> y(subject.outputs().size());
+  function(x, y);
+  if (!same_bits(y, subject.outputs())) {
+    report.failures.emplace_back("computing the function twice gives different numbers");
+  }
+  const std::vector<double> ones(y.size(), 1);
+  std::vector<double> first(x.size()), second(x.size());
+  product(x, ones, first);
+  product(x, ones, second);
+  if (!same_bits(first, second)) report.failures.emplace_back(kDerivativeChanges);
 }
 
 }  // namespace
@@ -134,6 +165,7 @@ GradientReport check_vector_jacobian_product(const VectorFunction& function,
     report.failures.emplace_back("x: is not finite");
     return report;
   }
+  const internal::CompareSettings settings = settings_of(options);
   FunctionSubject subject(function, product, x, static_cast<std::size_t>(outputs));
   if (!all_finite(subject.outputs())) {
     report.failures.emplace_back("the function is not finite at x");
@@ -143,7 +175,8 @@ GradientReport check_vector_jacobian_product(const VectorFunction& function,
     report.failures.emplace_back("no outputs, so nothing was compared");
     return report;
   }
-  internal::compare_gradients(subject, settings_of(options), report);
+  require_the_same_twice(subject, function, product, x, report);
+  internal::compare_gradients(subject, settings, report);
   return report;
 }
 
@@ -151,9 +184,12 @@ GradientReport check_jacobian(const VectorFunction& function, const JacobianFunc
                               std::span<const double> x, Index outputs,
                               const FunctionCheckOptions& options) {
   require("check_jacobian", outputs, function, jacobian);
-  const VectorJacobianFunction product =
-      product_with(jacobian, x, static_cast<std::size_t>(outputs));
-  return check_vector_jacobian_product(function, product, x, outputs, options);
+  std::vector<double> entries = entries_of(jacobian, x, outputs);
+  const bool same = same_bits(entries, entries_of(jacobian, x, outputs));
+  GradientReport report = check_vector_jacobian_product(function, product_with(std::move(entries)),
+                                                        x, outputs, options);
+  if (!same) report.failures.emplace_back(kDerivativeChanges);
+  return report;
 }
 
 GradientReport check_gradient(

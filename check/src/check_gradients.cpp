@@ -57,6 +57,7 @@ CompareSettings settings_of(const std::vector<Value>& values, const GradientChec
          .kinks = options.accept_kinks || contains(options.kinks, value),
          .waived = std::find(waived.begin(), waived.end(), value.node().name) != waived.end()});
   }
+  require_valid(settings, "check_gradients");
   return settings;
 }
 

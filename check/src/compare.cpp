@@ -5,170 +5,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "chainrule/check/hints.hpp"
+#include "chainrule/core/error.hpp"
 #include "compare_forward.hpp"
+#include "differencer.hpp"
 #include "subject_gradients.hpp"
 
 namespace chainrule::internal {
 namespace {
 
 constexpr std::uint64_t kWeightStream = 1;
-constexpr std::uint64_t kSampleStream = 2;
-constexpr std::uint64_t kDirectionStream = 3;
-
-// What was compared of one variable.
-struct Comparisons {
-  std::vector<Comparison> elements;
-  std::vector<Comparison> directions;
-  std::vector<Comparison> jacobian;
-  std::vector<bool> has_element;
-};
-
-// Differentiates along the elements of one variable and along random directions.
-class Differencer {
- public:
-  Differencer(Subject& subject, std::size_t variable, const std::vector<double>& weights,
-              const Gradients& gradients, const CompareSettings& settings)
-      : subject_(subject),
-        variable_(variable),
-        weights_(weights),
-        gradients_(gradients),
-        settings_(settings),
-        mean_(mean_magnitude(subject.point(variable))),
-        largest_sum_(largest_magnitude(gradients.sum.view())),
-        largest_each_(gradients.largest_of_each()) {
-    const ConstTensorView x = subject.point(variable);
-    result_.has_element.resize(static_cast<std::size_t>(x.rows * x.columns));
-  }
-
-  Comparisons run() && {
-    const std::size_t count = result_.has_element.size();
-    std::vector<std::uint32_t> order(count);
-    std::iota(order.begin(), order.end(), 0U);
-    const Index most = weights_.size() * count <= static_cast<std::size_t>(settings_.max_jacobian)
-                           ? static_cast<Index>(count)
-                           : settings_.max_elements;
-    if (static_cast<Index>(count) <= most) {
-      compare_elements(order);
-      return std::move(result_);
-    }
-    random_permutation({.seed = settings_.seed, .stream = kSampleStream}, order);
-    const std::span<const std::uint32_t> all(order);
-    const auto samples = static_cast<std::size_t>(
-        std::clamp<Index>(settings_.samples, 0, static_cast<Index>(count)));
-    compare_elements(all.first(samples));
-    for (Index d = 0; d < settings_.directions; ++d) {
-      Comparison comparison = along_direction(d);
-      if (comparison.numeric.kink) {
-        const auto more = static_cast<std::size_t>(std::max<Index>(most, 0));
-        if (more > samples) compare_elements(all.subspan(samples, more - samples));
-        break;
-      }
-      result_.directions.push_back(comparison);
-    }
-    return std::move(result_);
-  }
-
- private:
-  void compare_elements(std::span<const std::uint32_t> elements) {
-    const ConstTensorView x = subject_.point(variable_);
-    for (const Index k : elements) {
-      result_.has_element[static_cast<std::size_t>(k)] = true;
-      const Index row = k / x.columns, column = k % x.columns;
-      const double size = std::abs(element(x, row, column));
-      Line line(
-          [&](double t, std::span<double> y) {
-            return subject_.move_element(variable_, row, column, t, y);
-          },
-          weights_, subject_.outputs(), settings_.first_step * std::max(size, mean_),
-          std::ldexp(size, -46), !gradients_.each.empty());
-      Comparison& sum = result_.elements.emplace_back();
-      sum.row = row;
-      sum.column = column;
-      sum.analytic = element(gradients_.sum.view(), row, column);
-      sum.has_float32 = settings_.dtype == DType::kFloat32;
-      if (sum.has_float32) sum.float32 = element(gradients_.sum32.view(), row, column);
-      differentiate(line, 0, sum);
-      for (std::size_t i = 0; i < gradients_.each.size(); ++i) {
-        Comparison& entry = result_.jacobian.emplace_back();
-        entry.row = row;
-        entry.column = column;
-        entry.output = static_cast<Index>(i);
-        entry.analytic = element(gradients_.each[i].view(), row, column);
-        differentiate(line, 1 + i, entry);
-      }
-      subject_.restore();
-    }
-  }
-
-  void differentiate(Line& line, std::size_t channel, Comparison& comparison) const {
-    comparison.numeric = internal::differentiate(line, channel);
-    NumericDerivative& numeric = comparison.numeric;
-    if (!numeric.resolved || numeric.kink) return;
-    const double roundings = settings_.tolerances.roundings;
-    if (numeric.moved) {
-      // Before a disagreement: what if the output is less exact than its digits say?
-      const double error = std::abs(comparison.analytic - numeric.value);
-      const double sure = settings_.tolerances.error_bars * numeric.error_bar +
-                          roundings * (numeric.rounding + numeric.hidden) +
-                          settings_.tolerances.relative_tolerance * std::abs(numeric.value);
-      if (!(error > sure)) return;
-      const double unit = rounding_unit(line, channel) / numeric.step;
-      numeric.rounding = std::max(numeric.rounding, unit);
-      return;
-    }
-    const double largest = channel == 0 ? largest_sum_ : largest_each_;
-    const double negligible = settings_.tolerances.resolution * largest;
-    const double size = std::abs(comparison.analytic);
-    // Flat it is; is it rounding that makes it so? Asked where the answer decides something.
-    const bool matters =
-        size == 0 ? roundings * numeric.hidden > negligible : size > roundings * numeric.hidden;
-    if (!matters) return;
-    const double hidden = hidden_by_rounding(line, channel);
-    comparison.saturated = hidden > 0;
-    numeric.hidden = std::max(numeric.hidden, hidden);
-  }
-
-  Comparison along_direction(Index number) {
-    const RandomKey key = derive({.seed = settings_.seed, .stream = kDirectionStream},
-                                 static_cast<std::uint64_t>(number));
-    const ConstTensorView gradient = gradients_.sum.view();
-    const std::vector<double> direction = random_signs(key, result_.has_element.size());
-    long double analytic = 0;
-    for (Index i = 0, k = 0; i < gradient.rows; ++i) {
-      for (Index j = 0; j < gradient.columns; ++j, ++k) {
-        analytic += static_cast<long double>(direction[static_cast<std::size_t>(k)]) *
-                    element(gradient, i, j);
-      }
-    }
-    const Subject::Move move{variable_, direction};
-    Line line(
-        [&](double t, std::span<double> y) {
-          subject_.move({&move, 1}, t, y);
-          return t;
-        },
-        weights_, subject_.outputs(), settings_.first_step * mean_,
-        std::ldexp(largest_magnitude(subject_.point(variable_)), -44));
-    Comparison comparison;
-    comparison.analytic = static_cast<double>(analytic);
-    comparison.numeric = internal::differentiate(line);
-    subject_.restore();
-    return comparison;
-  }
-
-  Subject& subject_;
-  std::size_t variable_;
-  const std::vector<double>& weights_;
-  const Gradients& gradients_;
-  const CompareSettings& settings_;
-  double mean_;  // magnitude of the elements
-  double largest_sum_;
-  double largest_each_;
-  Comparisons result_;
-};
 
 // Turns the comparisons of one variable into verdicts.
 class VariableCheck {
@@ -292,6 +140,11 @@ std::string failure_of(const ValueCheck& check, const CompareSettings::Expectati
     const ElementCheck& worst = check.worst;
     const std::string why =
         worst.reason == Reason::kNone ? "" : fmt::format(" ({})", to_string(worst.reason));
+    if (worst.reason == Reason::kDomain) {  // then there is nothing to compare with
+      return fmt::format("{}: {} of {} {}; worst {}{}: {} {:.12g}", what, check.unresolved, count,
+                         to_string(check.verdict), place_of(worst), why, settings.given,
+                         worst.analytic);
+    }
     return fmt::format(
         "{}: {} of {} {}; worst {}{}: {} {:.12g}, expected {:.12g}, error {:.3g}, tolerance "
         "{:.3g}, step {:.3g}",
@@ -352,6 +205,29 @@ std::vector<double> output_weights(std::size_t count, DType dtype, std::uint64_t
   if (dtype == DType::kFloat64) return weights;
   for (double& weight : weights) weight = static_cast<double>(static_cast<float>(weight));
   return weights;
+}
+
+void require_valid(const CompareSettings& settings, std::string_view who) {
+  const Tolerances& tolerances = settings.tolerances;
+  if (!(settings.first_step > 0) || !std::isfinite(settings.first_step)) {
+    throw ArgumentError(
+        fmt::format("{}: first_step is {}, expected a positive number", who, settings.first_step));
+  }
+  for (const auto& [name, value] : {std::pair("relative_tolerance", tolerances.relative_tolerance),
+                                    {"error_bars", tolerances.error_bars},
+                                    {"roundings", tolerances.roundings},
+                                    {"resolution", tolerances.resolution}}) {
+    if (value >= 0) continue;
+    throw ArgumentError(fmt::format("{}: {} is {}, expected 0 or more", who, name, value));
+  }
+  for (const auto& [name, value] : {std::pair("max_jacobian", settings.max_jacobian),
+                                    {"max_elements", settings.max_elements},
+                                    {"samples", settings.samples},
+                                    {"directions", settings.directions},
+                                    {"max_failures", settings.max_failures}}) {
+    if (value >= 0) continue;
+    throw ArgumentError(fmt::format("{}: {} is {}, expected 0 or more", who, name, value));
+  }
 }
 
 void compare_gradients(Subject& subject, const CompareSettings& settings, GradientReport& report) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "judge.hpp"
@@ -36,6 +37,10 @@ struct CompareSettings {
 
 /// The v_i of the objective sum_i v_i y_i, rounded to `dtype`; 1 for a single output.
 std::vector<double> output_weights(std::size_t count, DType dtype, std::uint64_t seed);
+
+/// Throws ArgumentError, in the name of `who`, for a first step that is not positive and finite, a
+/// tolerance that is negative or NaN, and a negative number of anything.
+void require_valid(const CompareSettings& settings, std::string_view who);
 
 /// Compares the gradients of every variable with differences and adds what it found, and each
 /// failure, to the report.

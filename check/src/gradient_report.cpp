@@ -35,6 +35,8 @@ std::string_view to_string(Reason reason) noexcept {
       return "hidden by the rounding of the outputs";
     case Reason::kKink:
       return "a kink that was not declared";
+    case Reason::kScales:
+      return "large and small steps give different derivatives";
   }
   return "unknown";
 }

@@ -29,7 +29,14 @@ void unresolve(ElementCheck& check, Reason reason) {
 }
 
 Reason reason_of(Doubt doubt) {
-  return doubt == Doubt::kDomain ? Reason::kDomain : Reason::kDiverges;
+  switch (doubt) {
+    case Doubt::kDomain:
+      return Reason::kDomain;
+    case Doubt::kScales:
+      return Reason::kScales;
+    default:
+      return Reason::kDiverges;
+  }
 }
 
 void judge_kink(ElementCheck& check, const NumericDerivative& numeric, const Scale& scale,

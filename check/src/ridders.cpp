@@ -225,7 +225,12 @@ class Search {
     if (!smooth) bar += std::abs(jump_b.value) / 2;  // or is it a kink that noise hides?
     const double scale = scale_of(better.value, now.last.terms);
     if (best_.moved && !is_better(agree, bar, scale)) return false;
+    const bool contradicted =
+        best_.contradicted || (agree && best_.resolved &&
+                               std::abs(best_.value - better.value) >
+                                   kSureJump * (best_.error_bar + bar + best_.rounding));
     best_ = NumericDerivative{};
+    best_.contradicted = contradicted;
     best_.value = better.value;
     best_.error_bar = bar;
     best_.step = row.step;
@@ -274,7 +279,22 @@ class Search {
     while (line_.step(row) < wanted) --row;
     if (row < now.first + kWindow) return false;
     const Difference& close = line_.at(row, channel_);
-    return close.finite && std::abs((close.right - close.left) - b.value) <= jump / 4;
+    return close.finite && std::abs((close.right - close.left) - b.value) <= jump / 4 &&
+           !is_bend(row);
+  }
+
+  // True when the straight lines that f follows on both sides miss the point between them: what is
+  // round there, within steps that rounding does not leave to us, is no kink.
+  bool is_bend(int row) {
+    const Difference &close = line_.at(row, channel_), &twice = line_.at(row - 1, channel_),
+                     &far = line_.at(row - 2, channel_);
+    const double noise = 2 * kRoundings * kEpsilon * close.size;
+    const auto misses = [&](double at_h, double at_2h, double at_4h) {
+      const double by = std::abs(2 * close.step * (at_h - at_2h));
+      // Curvature, too, makes them miss, but four times as much at twice the step.
+      return by > noise && std::abs(4 * close.step * (at_2h - at_4h)) < 2.5 * by;
+    };
+    return misses(close.right, twice.right, far.right) || misses(close.left, twice.left, far.left);
   }
 
   void take_kink(const Window& before, const Window& now, double scatter) {

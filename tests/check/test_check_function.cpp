@@ -368,6 +368,42 @@ TEST(CheckFunction, UnresolvedElementsCanBeWaived) {
   EXPECT_THAT(all.failures, ElementsAre(HasSubstr("no waiver")));
 }
 
+TEST(CheckFunction, WhatChangesFromCallToCallFails) {
+  const auto f = [](In x, Out y) { y[0] = x[0] * x[1]; };
+  int calls = 0;
+  const auto jacobian = [&](In x, Out j) { j[0] = x[1], j[1] = ++calls == 1 ? x[0] : 7; };
+  EXPECT_THAT(check_jacobian(f, jacobian, std::vector{2.0, 3.0}, 1).failures,
+              ElementsAre(HasSubstr("derivative twice")));
+  const auto changing = [&](In x, Out y) { y[0] = x[0] * x[1] + 1e-9 * ++calls; };
+  const auto right = [](In x, In v, Out g) { g[0] = v[0] * x[1], g[1] = v[0] * x[0]; };
+  EXPECT_FALSE(check_vector_jacobian_product(changing, right, std::vector{2.0, 3.0}, 1).ok());
+}
+
+TEST(CheckFunction, RefusesOptionsThatMakeNoSense) {
+  const auto check = [](const FunctionCheckOptions& options) {
+    return check_derivative([](double x) { return std::exp(x); },
+                            [](double x) { return std::exp(x); }, 1, options);
+  };
+  for (const double step : {0.0, -1.0, kNaN, std::numeric_limits<double>::infinity()}) {
+    EXPECT_THROW(check({.first_step = step}), ArgumentError) << step;
+  }
+  EXPECT_THROW(check({.relative_tolerance = kNaN}), ArgumentError);
+  EXPECT_THROW(check({.error_bars = -1}), ArgumentError);
+  EXPECT_THROW(check({.resolution = kNaN}), ArgumentError);
+  EXPECT_THROW(check({.samples = -1}), ArgumentError);
+  EXPECT_THROW(check({.max_elements = -5}), ArgumentError);
+  EXPECT_TRUE(check({.samples = 0, .max_failures = 0}).ok());
+}
+
+TEST(CheckFunction, NoNumberIsMadeUpWhereTheDomainEnds) {
+  const GradientReport report =
+      check_derivative([](double x) { return std::asin(x); }, [](double) { return 7.07e5; }, 1);
+  EXPECT_EQ(report.verdict(), Verdict::kUnresolved);
+  ASSERT_EQ(report.failures.size(), 1U);
+  EXPECT_THAT(report.failures[0], HasSubstr("leaves the domain): the derivative given is 707000"));
+  EXPECT_THAT(report.failures[0], ::testing::Not(HasSubstr("expected")));
+}
+
 TEST(CheckFunction, RefusesWhatIsNoFunction) {
   EXPECT_THROW(check_jacobian(nullptr, waves_jacobian, point(2), 2), ArgumentError);
   EXPECT_THROW(check_jacobian(waves, nullptr, point(2), 2), ArgumentError);

@@ -264,6 +264,8 @@ TEST(Gradcheck, MisuseSaysWhatThereIs) {
       {{"--seed", "1e3"}, "1e3, expected a whole number"},
       {{"--model", "m", "--data", "d", "--header", "maybe"}, "expected yes, no or auto"},
       {{"--waive", "0.bias"}, "--model"},
+      {{"--zero", "0.bias"}, "--model"},
+      {{"--list", "--dtype", "float32"}, "--list"},
       {{"--samples", "4"}, "--model"},
       {{"--data", "digits"}, "--model"},
       {{"--model", "m", "--op", "relu"}, "--op"},

@@ -181,6 +181,25 @@ TEST_F(GradcheckModel, AGradientThatIsZeroEverywhereFails) {
   EXPECT_EQ(parse_markup(read_text(html)).all("pre").size(), 4U);
 }
 
+TEST_F(GradcheckModel, AGradientThatIsZeroEverywhereCanBeDeclared) {
+  Model model{Linear{2, 3}, Relu{}, Linear{3, 1}, Gaussian{}};
+  const TensorView bias = model.parameters().mutable_view("0.bias");
+  for (Index j = 0; j < 3; ++j) bias.as<float>()(0, j) = -1000;
+  Arguments arguments{"gradcheck", "--model", save(model)};
+  for (const char* name : {"0.weight", "0.bias", "2.weight", "x"}) {
+    arguments.insert(arguments.end(), {"--zero", name});
+  }
+  const Outcome declared = run(arguments);
+  EXPECT_EQ(declared.code, 0) << declared.out << declared.err;
+  EXPECT_THAT(declared.out, HasSubstr("0.weight, 0.bias, 2.weight, x: no gradient, as declared"));
+  // What is declared must be so.
+  arguments.insert(arguments.end(), {"--zero", "2.bias"});
+  EXPECT_EQ(run(arguments).code, 1);
+  const Outcome unknown = run({"gradcheck", "--model", arguments[2], "--zero", "bias"});
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("--zero: no tensor is called 'bias'"));
+}
+
 TEST_F(GradcheckModel, WaiversNameTensors) {
   const std::string path = flowers();
   EXPECT_EQ(tensors({"--model", path, "--waive", "0.bias", "--waive", "x"}).size(), 5U);

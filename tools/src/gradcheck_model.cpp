@@ -173,19 +173,24 @@ ModelChecker::ModelChecker(const ModelCheck& check, std::uint64_t seed) {
         check.model));
   }
   state_ = std::make_unique<State>(model, std::move(batch));
-  expect_tensors(check.waived);
+  expect_tensors("--waive", check.waived);
+  expect_tensors("--zero", check.zeros);
   waived_ = check.waived;
+  zeros_ = check.zeros;
+  if (!zeros_.empty()) {
+    facts_.emplace_back("zero", joined(zeros_) + ": no gradient, as declared by --zero");
+  }
 }
 
 ModelChecker::~ModelChecker() = default;
 
-void ModelChecker::expect_tensors(const std::vector<std::string>& names) const {
+void ModelChecker::expect_tensors(const char* option, const std::vector<std::string>& names) const {
   std::vector<std::string> known;
   for (const Value& value : state_->values()) known.push_back(value.node().name);
   for (const std::string& name : names) {
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
     throw UsageError(
-        fmt::format("--waive: no tensor is called '{}'; there are: {}", name, joined(known)));
+        fmt::format("{}: no tensor is called '{}'; there are: {}", option, name, joined(known)));
   }
 }
 
@@ -211,7 +216,8 @@ void ModelChecker::check(std::span<const DType> dtypes, const KernelTable& kerne
       options.seed = run.seed;
       options.kernels = &kernels;
       const bool zero =
-          std::find(without_effect.begin(), without_effect.end(), name) != without_effect.end();
+          std::find(without_effect.begin(), without_effect.end(), name) != without_effect.end() ||
+          std::find(zeros_.begin(), zeros_.end(), name) != zeros_.end();
       if (zero) options.zero_gradients = {value};
       const bool waived = std::find(waived_.begin(), waived_.end(), name) != waived_.end();
       if (waived) options.waive_unresolved = {name};

@@ -24,7 +24,8 @@ whole Jacobians. --op takes what graphs call an op (reduce_mean) as well.
 A model is checked in training mode, with one fixed dropout mask; kinks that the numbers happen to
 lie on are accepted and counted. Where gradients disagree, the worst elements are listed with what
 they look like: a factor, a sign, a transpose, an off-by-one. Unresolved means that differences
-can say nothing (a saturated tanh, say); it fails unless --waive names the tensor.
+can say nothing (a saturated tanh, say); it fails unless --waive names the tensor. A gradient that is
+zero everywhere fails unless --zero declares it, and then everything else does.
 
 --mutants is the proof that the checker sees: it damages the backward of every op on purpose, runs
 the checker on each of these mutants, and counts who noticed: finite differences, properties (such
@@ -72,6 +73,8 @@ CLI::Option* add_model_options(CLI::App& app, ModelCheck& check) {
   check.header.add_to(app)->needs(data);
   add("--waive", check.waived,
       "Unresolved elements of this tensor are no failure; may be repeated");
+  add("--zero", check.zeros,
+      "The gradient of this tensor is zero (behind dead units, say), and must be; may be repeated");
   return model;
 }
 
@@ -108,9 +111,12 @@ void GradcheckOptions::add_to(CLI::App& app) {
   add_model_options(app, model)->excludes(op)->excludes(list_flag)->excludes(mutants_flag);
   app.add_option("--dtype", dtype,
                  "float32, float64 or both (default: both; of a model float64; mutants are "
-                 "float64)");
-  app.add_option("--arch", arch,
-                 "Kernels to check (default: the best that this CPU runs, see `chainrule info`)");
+                 "float64)")
+      ->excludes(list_flag);
+  app.add_option(
+      "--arch", arch,
+      "Kernels to check (default: the best that this CPU runs, see `chainrule info`; the library's "
+      "own tests check all)");
   app.add_option("--seed", seed, "Of all random numbers")->check(seed_text)->capture_default_str();
   add_reports(app, reports, list_flag);
   CLI::Option* const verbose = app.add_flag(

@@ -60,13 +60,14 @@ struct ModelCheck {
   HeaderOption header;
   Index samples = 32;
   std::vector<std::string> waived;  ///< tensors whose unresolved elements are no failure
+  std::vector<std::string> zeros;   ///< tensors whose gradient is zero, as somebody declares
 };
 
 /// A model and a batch for it, loaded and ready.
 class ModelChecker {
  public:
   /// Throws what load_model() and Model::prepare() throw; FormatError for data without rows,
-  /// UsageError for a waiver of no tensor.
+  /// UsageError for a waiver of, or a zero for, no tensor.
   ModelChecker(const ModelCheck& check, std::uint64_t seed);
   ~ModelChecker();
   ModelChecker(const ModelChecker&) = delete;
@@ -82,10 +83,11 @@ class ModelChecker {
  private:
   struct State;
 
-  void expect_tensors(const std::vector<std::string>& names) const;
+  void expect_tensors(const char* option, const std::vector<std::string>& names) const;
 
   std::unique_ptr<State> state_;
   std::vector<std::string> waived_;
+  std::vector<std::string> zeros_;
   std::vector<std::pair<std::string, std::string>> facts_;
 };
 

@@ -38,14 +38,10 @@ void with_mirror(const Call& call, const Change& change) {
   call.run_original(changed);
 }
 
-void add_product_formulas(std::vector<WrongFormula>& formulas) {
+void add_input_formulas(std::vector<WrongFormula>& formulas) {
   using enum MutantClass;
-  const FormulaAdder dx(formulas, kMatmulOp), dw = dx.of(1);
+  const FormulaAdder dx(formulas, kMatmulOp);
   dx.control([](const Call& call) { with_mirror(call, [](ChangedOperand&) {}); });
-  dw.control([](const Call& call) {
-    weight_gradient(call,
-                    [&](Index i, Index k, Index j) { return call.in(0)(i, k) * call.dy()(i, j); });
-  });
   dx.where(is_square)(kTransposed, "dy W for dy W^T", [](const Call& call) {
     with_mirror(call, [&](ChangedOperand& mirror) {
       for (Index i = 0; i < mirror.rows(); ++i) {
@@ -70,6 +66,15 @@ void add_product_formulas(std::vector<WrongFormula>& formulas) {
                                   mirror(mirror.rows() - 1, j) = 0;
                               });
                             });
+}
+
+void add_weight_formulas(std::vector<WrongFormula>& formulas) {
+  using enum MutantClass;
+  const FormulaAdder dw = FormulaAdder(formulas, kMatmulOp).of(1);
+  dw.control([](const Call& call) {
+    weight_gradient(call,
+                    [&](Index i, Index k, Index j) { return call.in(0)(i, k) * call.dy()(i, j); });
+  });
   dw(kLastRow, "the last row of the batch is left out", [](const Call& call) {
     weight_gradient(call, [&](Index i, Index k, Index j) {
       return i + 1 < call.dy().rows ? call.in(0)(i, k) * call.dy()(i, j) : 0;
@@ -92,6 +97,11 @@ void add_product_formulas(std::vector<WrongFormula>& formulas) {
   dw(kDroppedTerm, "x is missing", [](const Call& call) {
     weight_gradient(call, [&](Index i, Index, Index j) { return call.dy()(i, j); });
   });
+}
+
+void add_product_formulas(std::vector<WrongFormula>& formulas) {
+  add_input_formulas(formulas);
+  add_weight_formulas(formulas);
 }
 
 // db(j) = sum_i term(i, j) over the rows of this call.

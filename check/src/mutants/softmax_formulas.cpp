@@ -26,7 +26,7 @@ double column_sum(Matrix y, Index j, const Term& term) {
   return sum;
 }
 
-void add_softmax_itself(std::vector<WrongFormula>& formulas) {
+void add_wrong_sums(std::vector<WrongFormula>& formulas) {
   using enum MutantClass;
   const FormulaAdder add(formulas, kSoftmaxOp);
   add.control([](const Call& call) {
@@ -70,6 +70,11 @@ void add_softmax_itself(std::vector<WrongFormula>& formulas) {
     set_elements(call.gradient(0),
                  [&](Index i, Index j) { return y(i, j) * (1 - y(i, j)) * dy(i, j); });
   });
+}
+
+void add_wrong_values(std::vector<WrongFormula>& formulas) {
+  using enum MutantClass;
+  const FormulaAdder add(formulas, kSoftmaxOp);
   add(kSavedValue, "x read for y", [](const Call& call) {
     OpContext changed = call.context();
     ChangedOperand x(call.in(0));
@@ -85,6 +90,11 @@ void add_softmax_itself(std::vector<WrongFormula>& formulas) {
     changed.output = y.view();
     call.run_original(changed);
   });
+}
+
+void add_softmax_itself(std::vector<WrongFormula>& formulas) {
+  add_wrong_sums(formulas);
+  add_wrong_values(formulas);
 }
 
 void add_log_softmax(std::vector<WrongFormula>& formulas) {

@@ -59,9 +59,10 @@ struct FunctionCheckOptions {
 /// directions when x has more than `max_elements`. The report has one value, named "x".
 ///
 /// Nothing is printed. Failures are, beside what disagrees or is unresolved: nothing compared, a
-/// derivative that is zero everywhere without being declared so, and a point at which f or its
-/// derivative is not finite. Throws ArgumentError for a negative number of outputs or an empty
-/// function; exceptions of the functions pass through.
+/// derivative that is zero everywhere without being declared so, a point at which f or its
+/// derivative is not finite, and functions that give other numbers when called again. Throws
+/// ArgumentError for a negative number of outputs, an empty function, a first step that is not
+/// positive and any other negative option; exceptions of the functions pass through.
 CHAINRULE_API GradientReport check_jacobian(const VectorFunction& function,
                                             const JacobianFunction& jacobian,
                                             std::span<const double> x, Index outputs,

@@ -51,7 +51,7 @@ struct GradientCheckOptions {
   /// S is at least this: the terms that backward adds up may be larger than their sum.
   double float32_terms = 0;
   /// A numeric gradient is resolved when its tolerance is below this part of the largest gradient
-  /// of the tensor.
+  /// of the tensor: much smaller elements are not compared any more exactly than that.
   double resolution = 1e-4;
 
   /// Where outputs x elements are no more than this, the whole Jacobian is compared, entry by
@@ -77,6 +77,7 @@ enum class Reason : std::uint8_t {
   kSaturated,  ///< the outputs do not move, but only because of their rounding
   kRounding,   ///< the rounding of the outputs hides the gradient
   kKink,       ///< a kink where none was declared
+  kScales,     ///< large and small steps tell different derivatives: edges nearby, coarse rounding
 };
 
 /// "saturated: no step moves the outputs" and so on; empty for kNone.
@@ -157,8 +158,8 @@ struct CHAINRULE_API GradientReport {
   std::vector<ValueCheck> values;
   /// Why the check failed, one line each; empty when all is well.
   std::vector<std::string> failures;
-  /// Why some of the values were not compared with forward mode: the op that has no jvp. Empty
-  /// where all were.
+  /// Why some of the values were not compared with forward mode: the op that has no jvp, which
+  /// define_op() does not let pass: only an OpDef put together by hand. Empty where all were.
   std::string without_forward_mode;
 
   /// True when every comparison agrees (or is an accepted kink), there was at least one, and no
@@ -188,9 +189,24 @@ struct CHAINRULE_API GradientReport {
 ///   |analytic - numeric| <= error_bars * bar + noise + relative_tolerance * max(|a|, |n|),
 ///
 /// noise = roundings * eps sum |v_i| max|y_i| / h over the y_i that moved. At a kink, where the
-/// slopes from both sides differ, the gradient must lie between them. (Where a random direction
-/// meets a kink it is dropped and more elements are compared: of many kinks at once the one-sided
-/// slopes say nothing.)
+/// slopes from both sides differ, the gradient must lie between them: any value between is
+/// accepted, so a check that met kinks alone has proved little (ValueCheck::kinks counts them).
+/// Whether a bend that is narrower than rounding lets differences see is a kink cannot be told.
+///
+/// Before it disagrees, steps of all sizes are looked at again, with series extrapolated only as
+/// far as their convergence shows in those very steps, and with the function's noise as it is
+/// measured there: it disagrees when every estimate that is exact enough to tell refutes the
+/// gradient. Estimates that contradict each other, beside an edge or where a factor of the function
+/// is rounded coarsely, make it unresolved.
+///
+/// A random direction that does not agree is divided into halves of its elements: a mistake stays
+/// in one of them, down to an element, which is then compared by itself, and the edges that so many
+/// elements have inside the steps do not. Elements at a kink are found so too and left out of all
+/// directions; where they are too many, up to `max_elements` elements are compared instead.
+///
+/// Agreement is agreement within the tolerance. An element that is smaller than what the tolerance
+/// hides, such as 1e-11 beside 1 in the gradient of a log-sum-exp, agrees with anything of its
+/// size; the tolerance is below `resolution` of the tensor's largest gradient, not of each element.
 ///
 /// The backward of float32 is compared, at every element, with that of float64 at the same rounded
 /// point, which in turn is compared with differences:
@@ -216,7 +232,8 @@ struct CHAINRULE_API GradientReport {
 /// that compared nothing, gradients that are zero without being declared so, outputs that are not
 /// finite and gradients that differ when computed twice are failures too. Throws ArgumentError for
 /// a value that is no parameter or real input or does not influence the output, for a waiver that
-/// names no value checked, and whatever compile() and run throw.
+/// names no value checked, for options that make no sense (a first step of 0, a negative number),
+/// and whatever compile() and run throw.
 CHAINRULE_API GradientReport check_gradients(const Graph& graph, Value output, const Feed& feed,
                                              const GradientCheckOptions& options = {});
 

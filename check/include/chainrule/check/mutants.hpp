@@ -18,9 +18,10 @@ namespace chainrule {
 /// op; the others are wrong formulas of one op.
 enum class MutantClass : std::uint8_t {
   kScaled,       ///< times 1 + 1e-6 or 1 - 1e-6
-  kOneElement,   ///< one element off by a part in 10^6, or by a thousandth of the largest
-  kLastRow,      ///< the last row, or the last block of rows, is lost
-  kLastColumn,   ///< the last column is lost
+  kOneElement,   ///< an element of at least a thousandth of the largest off by a part in 10^6, or
+                 ///< any by a thousandth of the largest
+  kLastRow,      ///< the last row that has such an element, or the last block of rows, is lost
+  kLastColumn,   ///< the last column that has one is lost
   kSign,         ///< the other sign
   kTransposed,   ///< read column by column; a vector back to front
   kOverwritten,  ///< replaces what it should be added to
@@ -124,8 +125,11 @@ struct MutationOptions {
 /// The proof that the gradient checker sees: backward of every op, in every case of the table, is
 /// damaged on purpose, in float64, and the checker is run on it: check_case() but for its second
 /// order, and the contract's values at kinks. Inputs are the case's random numbers
-/// times 0.1, 1 and 10 (data that no gradient reaches stays in its domain), and inputs that sit
-/// exactly at kinks. In float32 there is nothing to learn from this: backward is the same template,
+/// times 0.1, 1 and 10 (data that no gradient reaches stays in its domain), the square ones and
+/// those of several blocks of rows at scale 1 alone, and inputs that sit exactly at kinks. Those of
+/// ops with kinks are odd multiples of 1/16, so exactly on a kink or at least 1/16 times the scale
+/// away from it: nothing is damaged between. An unresolved right op counts as `unresolved`, not as
+/// a false alarm. In float32 there is nothing to learn from this: backward is the same template,
 /// and a part in 10^6 is within its rounding.
 ///
 /// Nothing is printed. An escaped mutant or a false alarm stands in the report. Calls from several
