@@ -32,7 +32,8 @@ template <UpdateKernel kKernel>
 constexpr UpdateDef define_update(std::string_view name, int state_slots) {
   return {.name = name,
           .state_slots = state_slots,
-          .apply = {&apply<kKernel, float>, &apply<kKernel, double>}};
+          .apply = {&apply<kKernel, float>, &apply<kKernel, double>},
+          .is_plain_sgd = kKernel == UpdateKernel::kSgd};
 }
 
 constexpr UpdateDef kSgdUpdate = define_update<UpdateKernel::kSgd>("sgd", 0);

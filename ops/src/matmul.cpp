@@ -65,7 +65,8 @@ struct Matmul {
   static void weight_gradient(const OpContext& context, Index first, Index count) noexcept {
     const MatrixView<const T> x = internal::column_window(context.input<T>(0), first, count);
     internal::kernels<T>(context).gemm({x.data, 1, x.ld}, context.out_gradient<T>(),
-                                       context.in_gradient<T>(1), context.accumulates(1), {});
+                                       context.in_gradient<T>(1), context.accumulates(1),
+                                       finish<T>(context.epilogue));
   }
 
   /// tdx += tdy w^T + dy tw^T.
@@ -100,6 +101,10 @@ struct Matmul {
     if (epilogue.function >= 0) {
       result.function = static_cast<UnaryKernel>(epilogue.function);
       result.parameters = epilogue.attributes->real.data();
+    }
+    if (epilogue.descending.data != nullptr) {
+      result.descending = epilogue.descending.as<T>();
+      result.sgd = epilogue.sgd;
     }
     return result;
   }

@@ -36,6 +36,7 @@ class Fuser {
     for (Phase& phase : plan_.phases) {
       if (phase.kind == PhaseKind::kRowSegment) fuse(phase.instructions);
       position_ += static_cast<Index>(phase.instructions.size());
+      for (TileGroup& group : phase.groups) group.descends = can_descend(group);
     }
   }
 
@@ -71,6 +72,14 @@ class Fuser {
     }
     position_ += static_cast<Index>(instructions.size() - kept);
     instructions.resize(kept);
+  }
+
+  // True when the op that completes a gradient which nobody else reads can take the step as well.
+  bool can_descend(const TileGroup& group) const {
+    if (!group.update || group.gradient != kNoBuffer || !plan_.update->is_plain_sgd) return false;
+    const Instruction& last = group.contributions.back();
+    return last.kind == InstructionKind::kWeightGradient && traits(last).accepts_epilogue &&
+           op(last).may_be_fused();
   }
 
   bool accepts(const Instruction& instruction) const {

@@ -151,6 +151,7 @@ struct TileGroup {
   Index number = 0;  ///< among the plan's groups
   // The update, when there is one.
   bool update = false;
+  bool descends = false;  ///< the last contribution takes the step: nothing is left to apply
   int group = 0;
   BufferId parameter = kNoBuffer;
   BufferId mirror = kNoBuffer;

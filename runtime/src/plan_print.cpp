@@ -105,8 +105,11 @@ class Printer {
   }
 
   void tile_group(const TileGroup& group) {
+    const std::string_view place = group.descends                ? "registers"
+                                   : group.gradient == kNoBuffer ? "tile"
+                                                                 : "workspace";
     line("  tiles {} {} of {} x {}, gradient in {}{}", node(group.node), group.tiles(),
-         group.tile_rows, group.tile_columns, group.gradient == kNoBuffer ? "tile" : "workspace",
+         group.tile_rows, group.tile_columns, place,
          group.update ? fmt::format(", {} group {}", plan_.update->name, group.group) : "");
     for (const Instruction& contribution : group.contributions) line("    {}", one(contribution));
   }

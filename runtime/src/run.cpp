@@ -155,7 +155,9 @@ void Run::run_tile(const TileGroup& group, Index number, int worker) {
     contribute(group, contribution, gradient, accumulate, tile, worker);
     accumulate = true;
   }
-  if (group.update) update_tile(group, gradient, tile, worker);
+  if (!group.update) return;
+  if (!group.descends) apply_update(group, gradient, tile, worker);
+  if (group.mirror != kNoBuffer) write_mirror(group, tile, worker);
 }
 
 void Run::contribute(const TileGroup& group, const Instruction& instruction,
@@ -170,6 +172,10 @@ void Run::contribute(const TileGroup& group, const Instruction& instruction,
   context.overwrite = accumulate ? 0 : instruction.overwrite;
   if (!accumulate && instruction.overwrite == 0) clear_rows(gradient);
   call.gradient(weight_input(instruction)) = gradient;
+  if (group.descends && &instruction == &group.contributions.back()) {
+    context.epilogue.descending = tile.of(workspace_.tile_operands(group, worker).parameter);
+    context.epilogue.sgd = scalars(group);
+  }
   instruction.weight_function(context, tile.first_row, gradient.rows);
 }
 
@@ -192,8 +198,8 @@ void Run::add_parts(const Instruction& instruction, const TensorView& gradient, 
   });
 }
 
-void Run::update_tile(const TileGroup& group, const TensorView& gradient, const Tile& tile,
-                      int worker) {
+void Run::apply_update(const TileGroup& group, const TensorView& gradient, const Tile& tile,
+                       int worker) {
   const TileOperands& operands = workspace_.tile_operands(group, worker);
   UpdateContext context;
   context.kernels = &plan_.kernels;
@@ -202,13 +208,17 @@ void Run::update_tile(const TileGroup& group, const TensorView& gradient, const 
   for (std::size_t slot = 0; slot < static_cast<std::size_t>(plan_.update->state_slots); ++slot) {
     context.state[slot] = tile.of(operands.state[slot]);
   }
-  context.scalars = bindings_.scalars.data() + group.group * kUpdateScalars;
+  context.scalars = scalars(group);
   plan_.update->apply[dtype_index(plan_.dtype)](context);
-  if (group.mirror == kNoBuffer) return;
+}
+
+void Run::write_mirror(const TileGroup& group, const Tile& tile, int worker) {
+  const TileOperands& operands = workspace_.tile_operands(group, worker);
+  const TensorView parameter = tile.of(operands.parameter);
+  const TensorView mirror = tile.transposed().of(operands.mirror);
   by_dtype(plan_.dtype, [&](auto zero) {
     using T = decltype(zero);
-    plan_.kernels.get<T>().transpose(context.parameter.as<T>(),
-                                     tile.transposed().of(operands.mirror).template as<T>());
+    plan_.kernels.get<T>().transpose(parameter.as<T>(), mirror.as<T>());
   });
 }
 

@@ -49,8 +49,12 @@ class Run {
                  Index first_row) const;
   void contribute(const TileGroup& group, const Instruction& instruction,
                   const TensorView& gradient, bool accumulate, const Tile& tile, int worker);
-  void update_tile(const TileGroup& group, const TensorView& gradient, const Tile& tile,
-                   int worker);
+  void apply_update(const TileGroup& group, const TensorView& gradient, const Tile& tile,
+                    int worker);
+  void write_mirror(const TileGroup& group, const Tile& tile, int worker);
+  const double* scalars(const TileGroup& group) const noexcept {
+    return bindings_.scalars.data() + group.group * kUpdateScalars;
+  }
   void gather(const Instruction& instruction, const RowWindow& rows, int worker);
   void copy_rows(const Instruction& instruction, const RowWindow& rows, int worker);
   void add_tangent(const Instruction& instruction, const RowWindow& rows, int worker);

@@ -196,15 +196,25 @@ TYPED_TEST(GemmTest, NanStaysInItsRowAndColumn) {
   });
 }
 
-/// The finish that names `function` with a source, and the kernels it stands for.
+struct FinishCase {
+  UnaryKernel function = UnaryKernel::kCount;
+  bool bias = false;
+  bool source = false;
+  bool sgd = false;
+  bool transposed = false;  ///< the left factor
+};
+
+/// A finish, and the kernels it stands for.
 template <class T>
-void check_finish(const Kernels<T>& kernels, UnaryKernel function, bool with_bias, bool with_source,
-                  Index m, Index n) {
-  SCOPED_TRACE(::testing::Message() << "function " << at(function) << " bias " << with_bias
-                                    << " source " << with_source << " of " << m << " x " << n);
+void check_finish(const Kernels<T>& kernels, const FinishCase& which, Index m, Index n) {
+  const auto [function, with_bias, with_source, with_sgd, transposed] = which;
+  SCOPED_TRACE(::testing::Message()
+               << "function " << at(function) << " bias " << with_bias << " source " << with_source
+               << " sgd " << with_sgd << " transposed " << transposed << " of " << m << " x " << n);
   const Index k = 600;  // two inner blocks: only the last one is finished
   const double parameter = 0.3;
-  const LeftFactor<T> a(m, k, {0, 0}, false, 1);
+  const double sgd[] = {0.7, 0.01};
+  const LeftFactor<T> a(m, k, {0, 0}, transposed, 1);
   const Matrix<T> b(k, n, {3, 1}, uniform<T>(0, 0.01, 2));
   const Matrix<T> bias(1, n, {0, 1}, uniform<T>(0.1, 1, 3));
   const Matrix<T> source(m, n, {5, 2}, uniform<T>(-1, 1, 4));
@@ -212,6 +222,12 @@ void check_finish(const Kernels<T>& kernels, UnaryKernel function, bool with_bia
   if (with_bias) finish.bias = bias.data();
   if (with_source) finish.source = source.in();
   Matrix<T> fused(m, n, {2, 3});
+  Matrix<T> weights(m, n, {2, 3}, uniform<T>(-1, 1, 5));
+  Matrix<T> expected_weights(m, n, {0, 0}, uniform<T>(-1, 1, 5));
+  if (with_sgd) {
+    finish.descending = weights.out();
+    finish.sgd = sgd;
+  }
   kernels.gemm(a.view(), b.in(), fused.out(), false, finish);
 
   Matrix<T> separate(m, n);
@@ -225,21 +241,29 @@ void check_finish(const Kernels<T>& kernels, UnaryKernel function, bool with_bia
       kernels.unary[f](separate.in(), separate.out(), &parameter);
     }
   }
-  EXPECT_TRUE(fused.same_bits(separate));
-  EXPECT_TRUE(fused.padding_intact());
+  if (with_sgd) {
+    const auto update = kernels.update[static_cast<std::size_t>(UpdateKernel::kSgd)];
+    update(expected_weights.out(), separate.in(), {}, {}, sgd);
+  } else {
+    EXPECT_TRUE(fused.same_bits(separate));
+  }
+  EXPECT_TRUE(weights.same_bits(expected_weights));
+  EXPECT_TRUE(fused.padding_intact() && weights.padding_intact());
 }
 
 TYPED_TEST(GemmTest, AFinishHasTheBitsOfTheKernelsItStandsFor) {
   for_each_architecture<TypeParam>([](const Kernels<TypeParam>& kernels) {
     for (int f = 0; f <= static_cast<int>(UnaryKernel::kCount); ++f) {
-      const auto function = static_cast<UnaryKernel>(f);
-      for (const bool bias : {false, true}) {
-        for (const bool source : {false, true}) {
-          for (const Index n : {1, 10, 33}) {
-            check_finish(kernels, function, bias, source, 1, n);
-            check_finish(kernels, function, bias, source, 17, n);
-            check_finish(kernels, function, bias, source, 3, 7 * n);
-          }
+      for (int flags = 0; flags < 16; ++flags) {
+        const FinishCase which{.function = static_cast<UnaryKernel>(f),
+                               .bias = (flags & 1) != 0,
+                               .source = (flags & 2) != 0,
+                               .sgd = (flags & 4) != 0,
+                               .transposed = (flags & 8) != 0};
+        for (const Index n : {1, 10, 33}) {
+          check_finish(kernels, which, 1, n);
+          check_finish(kernels, which, 17, n);
+          check_finish(kernels, which, 3, 7 * n);
         }
       }
     }

@@ -174,7 +174,8 @@ constexpr Index kNever = std::numeric_limits<Index>::max();
 constinit const UpdateDef kSgdUpdate{
     .name = "sgd",
     .state_slots = 0,
-    .apply = {&apply_update<float, UpdateKernel::kSgd>, &apply_update<double, UpdateKernel::kSgd>}};
+    .apply = {&apply_update<float, UpdateKernel::kSgd>, &apply_update<double, UpdateKernel::kSgd>},
+    .is_plain_sgd = true};
 constinit const UpdateDef kAdamUpdate{.name = "adam",
                                       .state_slots = 2,
                                       .apply = {&apply_update<float, UpdateKernel::kAdam>,

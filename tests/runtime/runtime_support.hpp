@@ -16,7 +16,7 @@
 
 namespace chainrule::testing {
 
-/// p -= rate g, with scalars {rate}.
+/// p -= rate (g + decay p), with scalars {rate, decay}.
 extern const UpdateDef kSgdUpdate;
 /// Adam with two slots, scalars as UpdateKernel::kAdam.
 extern const UpdateDef kAdamUpdate;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bias and activation fused into the product before them. A graph of which every value is kept
-// has nothing to fuse, and must give the same bits.
+// Bias and activation fused into the product before them, and the step of SGD into the product that
+// makes a gradient. A graph of which every value is kept has nothing to fuse, and must give the
+// same bits; nor can an update be fused that does not say it is plain SGD.
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -55,8 +56,8 @@ class Network {
 
   Plan plan(DType dtype, GemmPath gemm, bool keep_all) {
     CompileOptions options{.dtype = dtype, .loss = loss_, .outputs = {output_}, .gemm = gemm};
-    options.update =
-        UpdateOptions{.def = &testing::kSgdUpdate, .targets = testing::all_parameters(graph_)};
+    options.update = UpdateOptions{.def = keep_all ? &opaque_sgd_ : &testing::kSgdUpdate,
+                                   .targets = testing::all_parameters(graph_)};
     if (keep_all) {
       options.outputs.insert(options.outputs.end(), kept_.begin(), kept_.end());
       options.gradients = kept_;
@@ -72,7 +73,8 @@ class Network {
     Bindings bindings(plan);
     const Tensor x = random_tensor({kBatchRows, 5}, dtype, 1);
     const Tensor target = random_tensor({kBatchRows, 3}, dtype, 2);
-    const std::vector<double> scalars = testing::sgd_scalars(0.1);
+    std::vector<double> scalars = testing::sgd_scalars(0.1);
+    scalars[1] = 0.01;  // weight decay
     bindings.parameters(parameters).optimizer(state, scalars);
     bindings.input("x", x).input("target", target);
     const Executor executor;
@@ -88,6 +90,13 @@ class Network {
     return value;
   }
 
+  static UpdateDef opaque_sgd() {
+    UpdateDef def = testing::kSgdUpdate;
+    def.is_plain_sgd = false;
+    return def;
+  }
+
+  const UpdateDef opaque_sgd_ = opaque_sgd();
   Graph graph_;
   Value x_, target_, output_, loss_;
   std::vector<Value> kept_;
@@ -101,6 +110,7 @@ TEST_P(Fusion, ChangesNoBit) {
   const Plan fused = network.plan(dtype, GemmPath::kFused, false);
   const Plan separate = network.plan(dtype, GemmPath::kFused, true);
   ASSERT_THAT(fused.to_text(), HasSubstr(" + "));
+  ASSERT_THAT(fused.to_text(), HasSubstr("gradient in registers"));
   ASSERT_THAT(separate.to_text(), Not(HasSubstr(" + ")));
   EXPECT_EQ(network.train(fused), network.train(separate));
 }
@@ -112,6 +122,19 @@ INSTANTIATE_TEST_SUITE_P(Activations, Fusion,
                            return std::string(std::get<0>(test.param).name) + "_" +
                                   std::string(to_string(std::get<1>(test.param)));
                          });
+
+// A gradient that the caller reads has to be stored.
+TEST(FusionPlan, AGradientThatIsReadIsStored) {
+  Graph graph;
+  const Value w = graph.parameter("w", {4, 3});
+  const Value loss = reduce_sum(matmul(graph.input("x", {kBatch, 4}), w), Axis::kAll);
+  CompileOptions options{.loss = loss};
+  options.update =
+      UpdateOptions{.def = &testing::kSgdUpdate, .targets = testing::all_parameters(graph)};
+  EXPECT_THAT(compile(graph, options).to_text(), HasSubstr("gradient in registers"));
+  options.gradients = {w};
+  EXPECT_THAT(compile(graph, options).to_text(), Not(HasSubstr("gradient in registers")));
+}
 
 TEST(FusionPlan, OpenBlasHasNothingToFuseInto) {
   Network network(kActivations[0].apply);

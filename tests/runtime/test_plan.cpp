@@ -69,11 +69,11 @@ phase 2 WholeBatch
   finish loss: loss parts -> loss
   loss_check loss: loss -> 
 phase 3 WeightTiles
-  tiles w2 1 of 8 x 3, gradient in tile, sgd group 0
+  tiles w2 1 of 8 x 3, gradient in registers, sgd group 0
     weight_gradient z2: a1, d z2 -> 
   tiles b1 1 of 1 x 8, gradient in tile, sgd group 1
     partial_sum z1: d b1 parts -> 
-  tiles w1 1 of 4 x 8, gradient in tile, sgd group 0
+  tiles w1 1 of 4 x 8, gradient in registers, sgd group 0
     weight_gradient xw: x, d xw -> 
 when stale transpose w2: w2 -> w2 transposed
 )");
@@ -198,7 +198,7 @@ phase 4 WholeBatch
 phase 5 WeightTiles
   tiles beta 1 of 1 x 1, gradient in workspace, sgd group 0
   tiles gamma 1 of 1 x 1, gradient in workspace, sgd group 0
-  tiles w 1 of 2 x 1, gradient in tile, sgd group 0
+  tiles w 1 of 2 x 1, gradient in registers, sgd group 0
     weight_gradient xw: x, d xw -> 
 phase 6 WholeBatch
   commit n: gamma, beta, mean, variance, n saved -> 

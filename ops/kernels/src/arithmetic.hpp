@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
+#include <tuple>
 
 #include "chainrule/kernels/kernel_table.hpp"
 #include "loop.hpp"
@@ -108,16 +110,41 @@ void broadcast_column(In<B> column, Out<B> y, bool accumulate) {
   }
 }
 
+/// At most one vector of rows and columns. Interleaving the first half of the rows with the second
+/// moves the highest bit of a row's number to the lowest of the column's: once a bit.
+template <class B>
+void transpose_tile(In<B> x, Out<B> y) {
+  constexpr int kWidth = static_cast<int>(kLanes<B>);
+  B rows[kWidth];
+  unrolled<kWidth>([&](auto i) {
+    rows[i] = B(Value<B>(0));
+    if (i >= x.rows) return;
+    rows[i] = x.columns == kWidth ? B::load_unaligned(x.row(i)) : load_first(x.row(i), x.columns);
+  });
+  unrolled<std::countr_zero(static_cast<unsigned>(kWidth))>([&](auto) {
+    B next[kWidth];
+    unrolled<kWidth / 2>([&](auto i) {
+      std::tie(next[2 * i], next[2 * i + 1]) = interleave(rows[i], rows[i + kWidth / 2]);
+    });
+    unrolled<kWidth>([&](auto i) { rows[i] = next[i]; });
+  });
+  unrolled<kWidth>([&](auto j) {
+    if (j >= y.rows) return;
+    if (y.columns == kWidth) {
+      rows[j].store_unaligned(y.row(j));
+    } else {
+      store_first(y.row(j), rows[j], y.columns);
+    }
+  });
+}
+
 template <class B>
 void transpose(In<B> x, Out<B> y) {
-  constexpr Index kTile = 16;
-  for (Index i = 0; i < x.rows; i += kTile) {
-    const Index last_row = std::min(x.rows, i + kTile);
-    for (Index j = 0; j < x.columns; j += kTile) {
-      const Index last_column = std::min(x.columns, j + kTile);
-      for (Index column = j; column < last_column; ++column) {
-        for (Index row = i; row < last_row; ++row) y(column, row) = x(row, column);
-      }
+  for (Index i = 0; i < x.rows; i += kLanes<B>) {
+    const Index rows = std::min(x.rows - i, kLanes<B>);
+    for (Index j = 0; j < x.columns; j += kLanes<B>) {
+      const Index columns = std::min(x.columns - j, kLanes<B>);
+      transpose_tile<B>({x.row(i) + j, rows, columns, x.ld}, {y.row(j) + i, columns, rows, y.ld});
     }
   }
 }

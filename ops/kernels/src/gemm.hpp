@@ -13,8 +13,8 @@
 // half as many rows of four, or few rows of eight. The inner dimension is cut in blocks between
 // which the tile rests in c, so each element stays one ascending chain of FMAs whatever the tiles.
 // Two forms serve narrow results: a transposed tile, which fills its vectors and changes no bit,
-// and dot products for one column. What follows a product follows it tile by tile: bias and relu
-// in registers, other functions while the tile is in L1.
+// and dot products for one column. What follows a product follows it tile by tile: bias, relu and
+// the step of SGD down a gradient in registers, other functions while the tile is in L1.
 
 namespace chainrule::simd {
 
@@ -30,11 +30,8 @@ class GemmEnding {
   explicit GemmEnding(const GemmFinish<T>& finish)
       : finish_(finish),
         gradient_(finish.source.data != nullptr),
-        relu_(finish.function == UnaryKernel::kRelu) {}
-
-  bool is_nothing() const {
-    return finish_.bias == nullptr && finish_.function == UnaryKernel::kCount;
-  }
+        relu_(finish.function == UnaryKernel::kRelu),
+        descends_at_once_(relu_ || finish.function == UnaryKernel::kCount) {}
 
   /// What the tile at (i, j) does itself.
   void prepare(GemmTile<T>& tile, Index i, Index j) const {
@@ -44,17 +41,25 @@ class GemmEnding {
       tile.relu_output = finish_.source.row(i) + j;
       tile.relu_output_ld = finish_.source.ld;
     }
+    if (finish_.descending.data != nullptr && descends_at_once_) {
+      tile.descending = finish_.descending.row(i) + j;
+      tile.descending_ld = finish_.descending.ld;
+      tile.sgd = finish_.sgd;
+    }
   }
 
   /// What is left to do to a stored tile.
   void complete(Out<B> tile, Index i, Index j) const {
-    if (!relu_) apply_function(tile, i, j);
+    if (descends_at_once_) return;
+    apply_function(tile, i, j);
+    descend(tile, i, j);
   }
 
   /// All of it, to rows from i of c that were stored without prepare().
   void apply(Out<B> c, Index i) const {
     if (finish_.bias != nullptr) add_bias<B>(c, finish_.bias, c);
     apply_function(c, i, 0);
+    descend(c, i, 0);
   }
 
  private:
@@ -69,6 +74,12 @@ class GemmEnding {
     }
   }
 
+  void descend(Out<B> tile, Index i, Index j) const {
+    if (finish_.descending.data == nullptr) return;
+    const Out<B> p{finish_.descending.row(i) + j, tile.rows, tile.columns, finish_.descending.ld};
+    sgd_update<B>(p, tile, {}, {}, finish_.sgd);
+  }
+
   static constexpr Kernels<T> kFunctions = [] {
     Kernels<T> kernels{};
     set_all_unary<B>(kernels);
@@ -78,6 +89,7 @@ class GemmEnding {
   const GemmFinish<T>& finish_;
   bool gradient_;
   bool relu_;
+  bool descends_at_once_;  ///< nothing has to be done to a tile that left the registers
 };
 
 /// c's rows [first_row, first_row + rows) against the inner block that `tile` describes; `ending`
@@ -223,9 +235,9 @@ void gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate,
     gemm_one_tile<B>(a, b, c, accumulate, ending);
     return;
   }
-  if (a.row_stride == 1 && c.columns > 0 && c.columns < kLanes<B> && c.columns <= kGemmRows &&
-      ending.is_nothing()) {
+  if (a.row_stride == 1 && c.columns > 0 && c.columns < kLanes<B> && c.columns <= kGemmRows) {
     gemm_transposed<B>(a, b, c, accumulate);
+    ending.apply(c, 0);
     return;
   }
   for (Index i = 0; i < c.rows; i += kGemmRowBlock) {

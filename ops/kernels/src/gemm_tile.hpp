@@ -8,6 +8,7 @@
 #include "chainrule/kernels/kernel_table.hpp"
 #include "loop.hpp"
 #include "unary.hpp"
+#include "updates.hpp"
 
 // The microkernel of gemm.hpp: a tile of c in registers, of one of three shapes.
 
@@ -31,6 +32,9 @@ struct GemmTile {
   bool relu = false;
   const T* relu_output = nullptr;  ///< of the relu whose derivative is multiplied
   Index relu_output_ld = 0;
+  T* descending = nullptr;  ///< is stored to, rather than c
+  Index descending_ld = 0;
+  const double* sgd = nullptr;
 };
 
 /// R rows x V vectors; Last is the access to the last vector.
@@ -85,10 +89,21 @@ void gemm_tile(const GemmTile<Value<B>>& tile) {
     });
   }
 
+  T* result = tile.c;
+  Index result_ld = tile.c_ld;
+  if (tile.descending != nullptr) {
+    result = tile.descending;
+    result_ld = tile.descending_ld;
+    const Descent<B> descent(tile.sgd);
+    unrolled<R>([&](auto r) {
+      const T* const p = result + r * result_ld;
+      unrolled<V>([&](auto v) { sum[r][v] = descent(load_vector(p, v), sum[r][v]); });
+    });
+  }
   unrolled<R>([&](auto r) {
-    T* const c = tile.c + r * tile.c_ld;
-    unrolled<V - 1>([&](auto v) { sum[r][v].store_unaligned(c + v * kWidth); });
-    last.store(c + (V - 1) * kWidth, sum[r][V - 1]);
+    T* const row = result + r * result_ld;
+    unrolled<V - 1>([&](auto v) { sum[r][v].store_unaligned(row + v * kWidth); });
+    last.store(row + (V - 1) * kWidth, sum[r][V - 1]);
   });
 }
 

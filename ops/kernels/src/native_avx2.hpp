@@ -55,6 +55,15 @@ inline Floats narrow(Doubles low, Doubles high) {
   return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
 }
 
+inline std::pair<Floats, Floats> interleave(Floats a, Floats b) {
+  const __m256 low = _mm256_unpacklo_ps(a, b), high = _mm256_unpackhi_ps(a, b);  // of each half
+  return {_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31)};
+}
+inline std::pair<Doubles, Doubles> interleave(Doubles a, Doubles b) {
+  const __m256d low = _mm256_unpacklo_pd(a, b), high = _mm256_unpackhi_pd(a, b);
+  return {_mm256_permute2f128_pd(low, high, 0x20), _mm256_permute2f128_pd(low, high, 0x31)};
+}
+
 template <class Op>
 float fold(Floats x, Op op) {
   using Half = xsimd::batch<float, xsimd::sse2>;

@@ -67,6 +67,18 @@ inline Floats narrow(Doubles low, Doubles high) {
   return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
 }
 
+/// a0, b0, a1, b1, ...: the first half of it, and the second.
+inline std::pair<Floats, Floats> interleave(Floats a, Floats b) {
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+  return {_mm512_permutex2var_ps(a, low, b), _mm512_permutex2var_ps(a, high, b)};
+}
+inline std::pair<Doubles, Doubles> interleave(Doubles a, Doubles b) {
+  const __m512i low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+  const __m512i high = _mm512_add_epi64(low, _mm512_set1_epi64(4));
+  return {_mm512_permutex2var_pd(a, low, b), _mm512_permutex2var_pd(a, high, b)};
+}
+
 template <class Op>
 float fold(Floats x, Op op) {
   using Half = xsimd::batch<float, xsimd::avx2>;

@@ -52,6 +52,13 @@ inline Floats narrow(Doubles low, Doubles high) {
   return vcvt_high_f32_f64(vcvt_f32_f64(low), high);
 }
 
+inline std::pair<Floats, Floats> interleave(Floats a, Floats b) {
+  return {vzip1q_f32(a, b), vzip2q_f32(a, b)};
+}
+inline std::pair<Doubles, Doubles> interleave(Doubles a, Doubles b) {
+  return {vzip1q_f64(a, b), vzip2q_f64(a, b)};
+}
+
 template <class Op>
 float fold(Floats x, Op op) {
   x = op(x, Floats(vextq_f32(x, x, 2)));

@@ -63,6 +63,13 @@ inline Floats narrow(Doubles low, Doubles high) {
   return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
 }
 
+inline std::pair<Floats, Floats> interleave(Floats a, Floats b) {
+  return {_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b)};
+}
+inline std::pair<Doubles, Doubles> interleave(Doubles a, Doubles b) {
+  return {_mm_unpacklo_pd(a, b), _mm_unpackhi_pd(a, b)};
+}
+
 template <class Op>
 float fold(Floats x, Op op) {
   x = op(x, Floats(_mm_movehl_ps(x, x)));

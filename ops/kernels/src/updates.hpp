@@ -8,14 +8,20 @@
 
 namespace chainrule::simd {
 
+/// One step of kSgd.
+template <class B>
+struct Descent {
+  B rate;
+  B decay;
+
+  explicit Descent(const double* scalars)
+      : rate(static_cast<Value<B>>(scalars[0])), decay(static_cast<Value<B>>(scalars[1])) {}
+  B operator()(B p, B g) const { return fnma(rate, fma(decay, p, g), p); }
+};
+
 template <class B>
 void sgd_update(Out<B> parameter, In<B> gradient, Out<B>, Out<B>, const double* scalars) {
-  using T = Value<B>;
-  const B rate(static_cast<T>(scalars[0]));
-  const B decay(static_cast<T>(scalars[1]));
-  map<B>(
-      parameter, [=](B p, B g) { return fnma(rate, fma(decay, p, g), p); }, In<B>(parameter),
-      gradient);
+  map<B>(parameter, Descent<B>(scalars), In<B>(parameter), gradient);
 }
 
 template <class B>

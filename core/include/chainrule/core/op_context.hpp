@@ -64,6 +64,11 @@ struct Epilogue {
   int function = -1;                       ///< then OpTraits::epilogue_function of an op; -1: none
   const Attributes* attributes = nullptr;  ///< of that op
   ConstTensorView source;  ///< in backward: the function's input or output, whichever it reads
+  /// In weight_gradient: these weights, a window of the gradient's shape, take the step of an
+  /// UpdateDef::is_plain_sgd with these scalars; what the gradient's memory holds then is
+  /// unspecified. data == nullptr: the gradient is stored.
+  TensorView descending;
+  const double* sgd = nullptr;
 };
 
 /// Everything one call of an op's function sees. Plain data, filled in by the executor.

@@ -58,7 +58,8 @@ struct OpTraits {
   EpilogueKind epilogue = EpilogueKind::kNone;
   int epilogue_function = -1;  ///< the number of a kFunction
   /// forward does what OpContext::epilogue says to its output, backward to the gradient of input 0
-  /// when it overwrites that; with the bits that the ops would give.
+  /// when it overwrites that, weight_gradient to the weights; with the bits that the ops and the
+  /// update would give.
   bool accepts_epilogue = false;
   int weight_input = -1;  ///< input whose gradient weight_gradient() computes instead of backward()
   /// Column j of that gradient depends on column j of dY alone: weight_gradient() may be called
@@ -108,9 +109,11 @@ struct OpDef {
   /// these: a copy with other functions is never fused.
   std::array<OpFunction, 2> defined_forward{};
   std::array<OpFunction, 2> defined_backward{};
+  std::array<WeightGradientFunction, 2> defined_weight_gradient{};
 
   bool may_be_fused() const noexcept {
-    return forward == defined_forward && backward == defined_backward;
+    return forward == defined_forward && backward == defined_backward &&
+           weight_gradient == defined_weight_gradient;
   }
   bool has_gradient() const noexcept { return backward[0] != nullptr; }
   /// Second derivatives along tangents of the inputs. Of a linear op, backward itself gives them.
@@ -254,6 +257,7 @@ constexpr OpDef define_op() {
         0))&& noexcept(Op::template weight_gradient<double>(std::declval<const OpContext&>(), 0,
                                                             0));
   }
+  def.defined_weight_gradient = def.weight_gradient;
   if constexpr (requires { &Op::saved; }) def.saved = &Op::saved;
   if constexpr (requires { &Op::flops_per_row; }) def.flops_per_row = &Op::flops_per_row;
   return def;

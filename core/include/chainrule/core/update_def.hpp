@@ -30,6 +30,9 @@ struct UpdateDef {
   std::string_view name;
   int state_slots = 0;
   std::array<UpdateFunction, 2> apply{};
+  /// apply() is p -= scalars[0] (g + scalars[1] p), two fused multiply-adds, and keeps no state: an
+  /// op that accepts an epilogue may do it in the registers that the gradient is made in.
+  bool is_plain_sgd = false;
 };
 
 }  // namespace chainrule

@@ -67,6 +67,10 @@ struct GemmFinish {
   UnaryKernel function = UnaryKernel::kCount;  ///< `unary`, or with a source ...
   MatrixView<const T> source{};                ///< ... `unary_backward`, of c's shape
   const double* parameters = nullptr;          ///< of the function
+  /// Last: c is a gradient, and the matrix of its shape here takes a step of kSgd down it, with
+  /// those scalars; c's elements are then unspecified. data == nullptr: c is stored.
+  MatrixView<T> descending{};
+  const double* sgd = nullptr;
 };
 
 /// The kernels of one architecture for one element type. Views may have any leading dimension and
