@@ -192,7 +192,7 @@ Bindings& Bindings::optimizer(OptimizerState& state, std::span<const double> sca
     throw ArgumentError(fmt::format("bind: update '{}' keeps {} state slots, got {}", update->name,
                                     update->state_slots, state.slots()));
   }
-  if (data_->optimizer == &state) {
+  if (data_->optimizer == &state && data_->scalars.data() == scalars.data()) {
     data_->changed();
   } else {
     data_->moved();

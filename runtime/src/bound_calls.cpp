@@ -22,6 +22,20 @@ void for_each_call(const PlanData& plan, Visit&& visit) {
   }
 }
 
+bool only_calls(InstructionKind kind) noexcept {
+  switch (kind) {
+    case InstructionKind::kForward:
+    case InstructionKind::kBackward:
+    case InstructionKind::kCommit:
+    case InstructionKind::kJvp:
+    case InstructionKind::kBackwardJvp:
+    case InstructionKind::kSeed:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool moves(const Instruction& instruction, const Buffer& buffer) noexcept {
   return instruction.row_block && (buffer.batched || buffer.region == Region::kPartial);
 }
@@ -42,6 +56,7 @@ class CallBinder {
   void bind(BoundCall& call, const TileRunner& tiles) {
     const std::size_t first_move = moves_.size();
     call.at_ = {.first = -1};  // move_to() moves
+    call.function_ = instruction_.function;
     bind_values(call.context_, tiles);
     if (instruction_.partial != kNoBuffer) {
       const Address& partial = addresses_[instruction_.partial];
@@ -142,8 +157,8 @@ class CallBinder {
 
 namespace {
 
-TileOperands tile_operands(const PlanData& plan, const TileGroup& group,
-                           const BoundCalls::Memory& memory) {
+BoundTiles::Operands tile_operands(const PlanData& plan, const TileGroup& group,
+                                   const BoundCalls::Memory& memory) {
   const auto whole = [&](std::byte* data, Index rows, Index columns, Index ld) {
     return TensorView{data, plan.dtype, rows, columns, ld};
   };
@@ -152,7 +167,7 @@ TileOperands tile_operands(const PlanData& plan, const TileGroup& group,
     const Buffer& b = plan.buffers[static_cast<std::size_t>(id)];
     return whole(memory.addresses[id].base, b.rows, b.columns, memory.addresses[id].ld);
   };
-  TileOperands operands;
+  BoundTiles::Operands operands;
   operands.gradient = group.gradient != kNoBuffer
                           ? matrix(group.gradient)
                           : whole(memory.tile_scratch, group.tile_rows, group.tile_columns,
@@ -183,6 +198,13 @@ BoundCalls::BoundCalls(const PlanData& plan)
     }
   });
   moves_.reserve(moving);
+  for (const Phase& phase : plan.phases) {
+    std::vector<Step>& steps = steps_.emplace_back();
+    for (const Instruction& instruction : phase.instructions) {
+      const bool calls = only_calls(instruction.kind);
+      steps.push_back({&instruction, calls ? &(*this)[instruction] : nullptr});
+    }
+  }
 }
 
 void BoundCalls::bind(const PlanData& plan, const Memory& memory) noexcept {
@@ -193,8 +215,49 @@ void BoundCalls::bind(const PlanData& plan, const Memory& memory) noexcept {
   });
   for (const Phase& phase : plan.phases) {
     for (const TileGroup& group : phase.groups) {
-      groups_[static_cast<std::size_t>(group.number)] = tile_operands(plan, group, memory);
+      BoundTiles& tiles = groups_[static_cast<std::size_t>(group.number)];
+      tiles.whole = tile_operands(plan, group, memory);
+      tiles.scalars = memory.scalars + group.group * kUpdateScalars;
+      tiles.number = -1;
     }
+  }
+}
+
+void BoundCalls::point_at(const PlanData& plan, const TileGroup& group, Index number,
+                          BoundTiles& tiles) noexcept {
+  tiles.number = number;
+  const Tile tile = tiles.tile = group.tile(number);
+  tiles.gradient = tiles.whole.gradient;
+  if (group.gradient != kNoBuffer) {
+    tiles.gradient = tile.of(tiles.gradient);
+  } else {  // memory for one tile
+    tiles.gradient.rows = tile.rows;
+    tiles.gradient.columns = tile.columns;
+  }
+  if (group.update) {
+    tiles.update.kernels = &plan.kernels;
+    tiles.update.parameter = tile.of(tiles.whole.parameter);
+    tiles.update.gradient = tiles.gradient;
+    tiles.update.scalars = tiles.scalars;
+    for (std::size_t slot = 0; slot < static_cast<std::size_t>(plan.update->state_slots); ++slot) {
+      tiles.update.state[slot] = tile.of(tiles.whole.state[slot]);
+    }
+  }
+  if (group.mirror != kNoBuffer) tiles.mirror = tile.transposed().of(tiles.whole.mirror);
+
+  bool accumulate = group.gradient_holds_sum;
+  for (const Instruction& contribution : group.contributions) {
+    if (contribution.call >= 0) {
+      BoundCall& call = (*this)[contribution];
+      if (!group.whole_rows()) call.move_to_columns(tile.first_column, tile.columns);
+      call.context_.overwrite = accumulate ? 0 : contribution.overwrite;
+      call.gradient(plan.weight_input(contribution)) = tiles.gradient;
+      if (group.descends && &contribution == &group.contributions.back()) {
+        call.context_.epilogue.descending = tiles.update.parameter;
+        call.context_.epilogue.sgd = tiles.scalars;
+      }
+    }
+    accumulate = true;
   }
 }
 

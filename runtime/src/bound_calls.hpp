@@ -52,6 +52,8 @@ class BoundCall {
                                 : context_.input_gradients[input];
   }
 
+  void run() const { function_(context_); }
+
   /// Points the operands at these rows.
   void move_to(const RowWindow& rows) noexcept {
     if (rows == at_) return;
@@ -80,6 +82,7 @@ class BoundCall {
   friend class CallBinder;
   friend class BoundCalls;
 
+  OpFunction function_ = nullptr;
   RowWindow at_;
   OpContext context_;
   std::unique_ptr<TangentOperands> tangents_;  ///< of instructions of forward mode
@@ -90,13 +93,28 @@ class BoundCall {
   Index partial_bytes_ = 0;
 };
 
-/// The whole matrices that the tiles of a group are windows of; a gradient that nobody else reads
-/// has memory for one tile.
-struct TileOperands {
+/// The operands of a group of tiles: whole, and the windows of one tile.
+struct BoundTiles {
+  struct Operands {
+    TensorView gradient;
+    TensorView parameter;
+    std::array<TensorView, kMaxUpdateSlots> state;
+    TensorView mirror;
+  };
+
+  Operands whole;                   ///< a gradient that nobody else reads has memory for one tile
+  const double* scalars = nullptr;  ///< of the update
+  Index number = -1;                ///< of the tile that the rest is about
+  Tile tile;
   TensorView gradient;
-  TensorView parameter;
-  std::array<TensorView, kMaxUpdateSlots> state;
+  UpdateContext update;
   TensorView mirror;
+};
+
+/// An instruction of a phase and, where all it does is to run one, its call.
+struct Step {
+  const Instruction* instruction;
+  BoundCall* call;
 };
 
 /// All calls of a plan for one worker: made once, bound again when the operands' addresses or the
@@ -111,6 +129,7 @@ class BoundCalls {
     const Address* addresses;
     std::byte* tile_scratch;
     OptimizerState* optimizer;  ///< null: the plan updates nothing
+    const double* scalars;      ///< of all groups of parameters
     Index batch_rows;
     const TileRunner* tiles;
   };
@@ -122,14 +141,24 @@ class BoundCalls {
   BoundCall& operator[](const Instruction& instruction) noexcept {
     return calls_[static_cast<std::size_t>(instruction.call)];
   }
-  const TileOperands& operator[](const TileGroup& group) const noexcept {
-    return groups_[static_cast<std::size_t>(group.number)];
+  std::span<const Step> steps(const Phase& phase) const noexcept {
+    return steps_[static_cast<std::size_t>(phase.number)];
+  }
+  /// The tile's operands; the calls of the group's contributions point at them as well.
+  const BoundTiles& move_to(const PlanData& plan, const TileGroup& group, Index number) noexcept {
+    BoundTiles& tiles = groups_[static_cast<std::size_t>(group.number)];
+    if (tiles.number != number) point_at(plan, group, number, tiles);
+    return tiles;
   }
 
  private:
+  void point_at(const PlanData& plan, const TileGroup& group, Index number,
+                BoundTiles& tiles) noexcept;
+
   std::vector<BoundCall> calls_;
   std::vector<Move> moves_;
-  std::vector<TileOperands> groups_;
+  std::vector<BoundTiles> groups_;
+  std::vector<std::vector<Step>> steps_;  ///< by phase
 };
 
 }  // namespace chainrule::internal

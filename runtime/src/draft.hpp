@@ -31,14 +31,15 @@ void for_each_operand(const Instruction& instruction, Visit&& visit) {
   const bool forward = instruction.kind == InstructionKind::kForward;
   const bool makes_output = forward || instruction.kind == InstructionKind::kGather ||
                             instruction.kind == InstructionKind::kFinish ||
+                            instruction.kind == InstructionKind::kSeed ||
+                            instruction.kind == InstructionKind::kCotangent ||
                             instruction.kind == InstructionKind::kClear ||
                             instruction.kind == InstructionKind::kAddTangent;
   for (const BufferId buffer : instruction.inputs) maybe(buffer, false);
   maybe(instruction.output, makes_output);
   maybe(instruction.saved, forward);
   maybe(instruction.mirror, instruction.kind == InstructionKind::kTranspose);
-  maybe(instruction.output_gradient, instruction.kind == InstructionKind::kSeed ||
-                                         instruction.kind == InstructionKind::kCotangent);
+  maybe(instruction.output_gradient, false);
   if (instruction.tangents != nullptr) {
     for (const BufferId buffer : instruction.tangents->inputs) maybe(buffer, false);
     maybe(instruction.tangents->mirror, false);

@@ -53,8 +53,8 @@ enum class InstructionKind : std::uint8_t {
   kGather,             ///< output = rows of input 0 in the bound order
   kForward,            ///< op forward; a batch reduction writes its partial
   kFinish,             ///< adds a reduction's partials in a tree and calls finish
-  kSeed,               ///< output_gradient of the loss = 1
-  kCotangent,          ///< output_gradient = the bound cotangent
+  kSeed,               ///< output, the gradient of the loss, = 1
+  kCotangent,          ///< output, a gradient, = input 0, the cotangent bound for it
   kClear,              ///< output = 0
   kBackward,           ///< op backward
   kTranspose,          ///< mirror = input 0 transposed
@@ -92,7 +92,7 @@ struct Instruction {
   bool sums_blocks = false;     ///< its partial has one part per block; else one in all
   bool cannot_fail = false;     ///< a contribution to a weight gradient that throws nothing
   bool block_by_block = false;  ///< writes one part a block, so it never runs over several
-  Index call = -1;              ///< its number among the plan's calls of ops; -1: no such call
+  Index call = -1;              ///< its number among the plan's calls; -1: it calls no function
   std::array<BufferId, kMaxInputs> inputs;
   std::array<BufferId, kMaxInputs> input_gradients;
   BufferId output = kNoBuffer;
@@ -149,6 +149,7 @@ struct TileGroup {
   Index tile_rows = 0;
   Index tile_columns = 0;
   Index number = 0;  ///< among the plan's groups
+  Index count = 0;   ///< tiles()
   // The update, when there is one.
   bool update = false;
   bool descends = false;  ///< the last contribution takes the step: nothing is left to apply
@@ -177,6 +178,7 @@ struct Phase {
   std::vector<Instruction> instructions;  ///< of kWholeBatch and kRowSegment
   std::vector<TileGroup> groups;          ///< of kWeightTiles
   Index tiles = 0;
+  Index number = 0;  ///< among the plan's phases
 };
 
 /// What a plan remembers of a graph's node.
@@ -242,8 +244,12 @@ struct PlanData {
   Index block_unit_bytes = 0;
   Index partial_unit_bytes = 0;
   Index tile_scratch_bytes = 0;  ///< per worker
-  Index calls = 0;               ///< of ops, in all phases; each worker has a context for each
+  Index calls = 0;               ///< in all phases; each worker has a context for each
   Index groups = 0;              ///< of weight tiles
+
+  std::size_t weight_input(const Instruction& instruction) const noexcept {
+    return static_cast<std::size_t>(nodes[static_cast<std::size_t>(instruction.node)].weight_input);
+  }
 };
 
 }  // namespace chainrule::internal

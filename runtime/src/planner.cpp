@@ -70,11 +70,14 @@ void Planner::number_calls() {
       });
     }
   };
+  Index phases = 0;
   for (Phase& phase : plan_->phases) {
+    phase.number = phases++;
     number(phase.instructions);
     for (TileGroup& group : phase.groups) {
       number(group.contributions);
       group.number = plan_->groups++;
+      group.count = group.tiles();
     }
   }
 }

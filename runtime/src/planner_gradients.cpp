@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "numeric.hpp"
 #include "planner.hpp"
 
 namespace chainrule::internal {
@@ -19,6 +20,11 @@ Index fitting_rows(Index row_bytes) {
   return std::clamp(fitting * kMinTileRows, kMinTileRows, kTileRows);
 }
 
+template <class T>
+void store_one(const OpContext& context) {
+  context.out<T>()(0, 0) = 1;
+}
+
 bool has_bit(std::uint32_t mask, std::size_t bit) { return ((mask >> bit) & 1U) != 0; }
 
 }  // namespace
@@ -31,7 +37,7 @@ constinit const Planner::Target Planner::kGradientTangents{&NodeState::gradient_
 void Planner::emit_seeds() {
   const auto seed = [&](NodeId id, Instruction instruction) {
     instruction.node = id;
-    instruction.output_gradient = gradient_buffer(id);
+    instruction.output = gradient_buffer(id);
     instruction.row_block = node(id).shape.is_batched();
     state(id).gradient.written = true;
     emit(instruction);
@@ -48,6 +54,7 @@ void Planner::emit_seeds() {
   if (loss_ >= 0 && state(loss_).reached && !state(loss_).gradient.written) {
     Instruction one;
     one.kind = InstructionKind::kSeed;
+    by_dtype(options_.dtype, [&](auto zero) { one.function = &store_one<decltype(zero)>; });
     seed(loss_, one);
   }
 }

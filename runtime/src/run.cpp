@@ -107,21 +107,28 @@ void Run::run_stripe(const Phase& phase, Index stripe, int worker) {
 
 void Run::run_blocks(const Phase& phase, Index first_block, Index count, int worker) {
   const RowWindow all = blocks(first_block, count);
-  for (const Instruction& instruction : phase.instructions) {
-    if (!instruction.block_by_block) {
-      run_instruction(instruction, all, worker);
+  for (const Step& step : workspace_.calls(worker).steps(phase)) {
+    if (!step.instruction->block_by_block || count == 1) {
+      run_step(step, all, worker);
       continue;
     }
     for (Index block = 0; block < count; ++block) {
-      run_instruction(instruction, blocks(first_block + block, 1, block * block_rows_), worker);
+      run_step(step, blocks(first_block + block, 1, block * block_rows_), worker);
     }
   }
 }
 
 void Run::run_whole_batch(const Phase& phase) {
-  for (const Instruction& instruction : phase.instructions) {
-    run_instruction(instruction, whole(), 0);
+  for (const Step& step : workspace_.calls(0).steps(phase)) run_step(step, whole(), 0);
+}
+
+void Run::run_step(const Step& step, const RowWindow& rows, int worker) {
+  if (step.call == nullptr) {
+    run_instruction(*step.instruction, rows, worker);
+    return;
   }
+  if (step.instruction->row_block) step.call->move_to(rows);
+  step.call->run();
 }
 
 void Run::run_weight_tiles(const Phase& phase) {
@@ -130,11 +137,11 @@ void Run::run_weight_tiles(const Phase& phase) {
                  [](void* argument, Index tile, int worker) {
                    const PhaseCall& c = *static_cast<PhaseCall*>(argument);
                    for (const TileGroup& group : c.phase->groups) {
-                     if (tile < group.tiles()) {
+                     if (tile < group.count) {
                        c.run->run_tile(group, tile, worker);
                        return;
                      }
-                     tile -= group.tiles();
+                     tile -= group.count;
                    }
                  },
              .argument = &call,
@@ -142,41 +149,30 @@ void Run::run_weight_tiles(const Phase& phase) {
 }
 
 void Run::run_tile(const TileGroup& group, Index number, int worker) {
-  const Tile tile = group.tile(number);
-  TensorView gradient = workspace_.tile_operands(group, worker).gradient;
-  if (group.gradient != kNoBuffer) {
-    gradient = tile.of(gradient);
-  } else {  // memory for one tile
-    gradient.rows = tile.rows;
-    gradient.columns = tile.columns;
-  }
+  const BoundTiles& tiles = workspace_.calls(worker).move_to(plan_, group, number);
   bool accumulate = group.gradient_holds_sum;
   for (const Instruction& contribution : group.contributions) {
-    contribute(group, contribution, gradient, accumulate, tile, worker);
+    contribute(contribution, tiles, accumulate, worker);
     accumulate = true;
   }
   if (!group.update) return;
-  if (!group.descends) apply_update(group, gradient, tile, worker);
-  if (group.mirror != kNoBuffer) write_mirror(group, tile, worker);
+  if (!group.descends) plan_.update->apply[dtype_index(plan_.dtype)](tiles.update);
+  if (group.mirror == kNoBuffer) return;
+  by_dtype(plan_.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    plan_.kernels.get<T>().transpose(tiles.update.parameter.as<T>(), tiles.mirror.as<T>());
+  });
 }
 
-void Run::contribute(const TileGroup& group, const Instruction& instruction,
-                     const TensorView& gradient, bool accumulate, const Tile& tile, int worker) {
+void Run::contribute(const Instruction& instruction, const BoundTiles& tiles, bool accumulate,
+                     int worker) {
   if (instruction.kind == InstructionKind::kPartialSum) {
-    add_parts(instruction, gradient, accumulate, tile.first_row);
+    add_parts(instruction, tiles.gradient, accumulate, tiles.tile.first_row);
     return;
   }
-  BoundCall& call = workspace_.call(instruction, worker);
-  if (!group.whole_rows()) call.move_to_columns(tile.first_column, tile.columns);
-  OpContext& context = call.context();
-  context.overwrite = accumulate ? 0 : instruction.overwrite;
-  if (!accumulate && instruction.overwrite == 0) clear_rows(gradient);
-  call.gradient(weight_input(instruction)) = gradient;
-  if (group.descends && &instruction == &group.contributions.back()) {
-    context.epilogue.descending = tile.of(workspace_.tile_operands(group, worker).parameter);
-    context.epilogue.sgd = scalars(group);
-  }
-  instruction.weight_function(context, tile.first_row, gradient.rows);
+  if (!accumulate && instruction.overwrite == 0) clear_rows(tiles.gradient);
+  instruction.weight_function(workspace_.call(instruction, worker).context(), tiles.tile.first_row,
+                              tiles.gradient.rows);
 }
 
 // The tree over the parts of rows [first_row, first_row + gradient.rows) of the gradient; padding
@@ -195,30 +191,6 @@ void Run::add_parts(const Instruction& instruction, const TensorView& gradient, 
       const T* const sum = parts + i * address.ld;
       for (Index j = 0; j < out.columns; ++j) out(i, j) = accumulate ? out(i, j) + sum[j] : sum[j];
     }
-  });
-}
-
-void Run::apply_update(const TileGroup& group, const TensorView& gradient, const Tile& tile,
-                       int worker) {
-  const TileOperands& operands = workspace_.tile_operands(group, worker);
-  UpdateContext context;
-  context.kernels = &plan_.kernels;
-  context.parameter = tile.of(operands.parameter);
-  context.gradient = gradient;
-  for (std::size_t slot = 0; slot < static_cast<std::size_t>(plan_.update->state_slots); ++slot) {
-    context.state[slot] = tile.of(operands.state[slot]);
-  }
-  context.scalars = scalars(group);
-  plan_.update->apply[dtype_index(plan_.dtype)](context);
-}
-
-void Run::write_mirror(const TileGroup& group, const Tile& tile, int worker) {
-  const TileOperands& operands = workspace_.tile_operands(group, worker);
-  const TensorView parameter = tile.of(operands.parameter);
-  const TensorView mirror = tile.transposed().of(operands.mirror);
-  by_dtype(plan_.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    plan_.kernels.get<T>().transpose(parameter.as<T>(), mirror.as<T>());
   });
 }
 

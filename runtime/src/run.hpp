@@ -42,19 +42,14 @@ class Run {
   void run_blocks(const Phase& phase, Index first_block, Index count, int worker);
   void run_tile(const TileGroup& group, Index number, int worker);
 
+  void run_step(const Step& step, const RowWindow& rows, int worker);
   void run_instruction(const Instruction& instruction, const RowWindow& rows, int worker);
   void call_op(const Instruction& instruction, const RowWindow& rows, int worker);
   void finish(const Instruction& instruction);
   void add_parts(const Instruction& instruction, const TensorView& gradient, bool accumulate,
                  Index first_row) const;
-  void contribute(const TileGroup& group, const Instruction& instruction,
-                  const TensorView& gradient, bool accumulate, const Tile& tile, int worker);
-  void apply_update(const TileGroup& group, const TensorView& gradient, const Tile& tile,
-                    int worker);
-  void write_mirror(const TileGroup& group, const Tile& tile, int worker);
-  const double* scalars(const TileGroup& group) const noexcept {
-    return bindings_.scalars.data() + group.group * kUpdateScalars;
-  }
+  void contribute(const Instruction& instruction, const BoundTiles& tiles, bool accumulate,
+                  int worker);
   void gather(const Instruction& instruction, const RowWindow& rows, int worker);
   void copy_rows(const Instruction& instruction, const RowWindow& rows, int worker);
   void add_tangent(const Instruction& instruction, const RowWindow& rows, int worker);
@@ -76,10 +71,6 @@ class Run {
   RowWindow whole() const noexcept { return {0, rows_, 0, 0}; }
   TensorView window(BufferId buffer, const RowWindow& rows, int worker) const noexcept;
 
-  std::size_t weight_input(const Instruction& instruction) const noexcept {
-    return static_cast<std::size_t>(
-        plan_.nodes[static_cast<std::size_t>(instruction.node)].weight_input);
-  }
   const Buffer& buffer(BufferId id) const noexcept {
     return plan_.buffers[static_cast<std::size_t>(id)];
   }

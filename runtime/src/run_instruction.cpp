@@ -22,6 +22,7 @@ void Run::run_instruction(const Instruction& instruction, const RowWindow& rows,
     case InstructionKind::kCommit:
     case InstructionKind::kJvp:
     case InstructionKind::kBackwardJvp:
+    case InstructionKind::kSeed:
       call_op(instruction, rows, worker);
       break;
     case InstructionKind::kAddTangent:
@@ -35,12 +36,6 @@ void Run::run_instruction(const Instruction& instruction, const RowWindow& rows,
       break;
     case InstructionKind::kCotangent:
       copy_rows(instruction, rows, worker);
-      break;
-    case InstructionKind::kSeed:
-      by_dtype(plan_.dtype, [&](auto zero) {
-        using T = decltype(zero);
-        window(instruction.output_gradient, {}, worker).as<T>()(0, 0) = 1;
-      });
       break;
     case InstructionKind::kClear:
       clear_rows(window(instruction.output, rows, worker));
@@ -58,7 +53,8 @@ void Run::run_instruction(const Instruction& instruction, const RowWindow& rows,
     case InstructionKind::kWeightGradient: {  // of one block; else part of a tile
       BoundCall& call = workspace_.call(instruction, worker);
       call.move_to(rows);
-      instruction.weight_function(call.context(), 0, call.gradient(weight_input(instruction)).rows);
+      instruction.weight_function(call.context(), 0,
+                                  call.gradient(plan_.weight_input(instruction)).rows);
       break;
     }
     case InstructionKind::kWeightGradientJvp:
@@ -70,7 +66,7 @@ void Run::run_instruction(const Instruction& instruction, const RowWindow& rows,
 void Run::call_op(const Instruction& instruction, const RowWindow& rows, int worker) {
   BoundCall& call = workspace_.call(instruction, worker);
   if (instruction.row_block) call.move_to(rows);
-  instruction.function(call.context());
+  call.run();
 }
 
 void Run::finish(const Instruction& instruction) {
@@ -95,7 +91,7 @@ void Run::gather(const Instruction& instruction, const RowWindow& rows, int work
 
 void Run::copy_rows(const Instruction& instruction, const RowWindow& rows, int worker) {
   const TensorView from = window(instruction.inputs[0], rows, worker);
-  const TensorView to = window(instruction.output_gradient, rows, worker);
+  const TensorView to = window(instruction.output, rows, worker);
   const Index element = size_of(to.dtype);
   for (Index i = 0; i < to.rows; ++i) {
     copy_row(static_cast<const std::byte*>(from.data) + i * from.ld * element,

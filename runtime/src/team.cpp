@@ -29,7 +29,9 @@ void pause() noexcept {
 
 void Team::run(const Job& job) {
   failure_ = nullptr;
-  if (helpers_ == 0 || job.count <= 1) {
+  if (job.count == 1) {
+    job.function(job.argument, 0, 0);
+  } else if (helpers_ == 0 || job.count == 0) {
     for (Index item = 0; item < job.count; ++item) run_item(job, item, 0);
   } else {
     job_ = job;

@@ -127,6 +127,7 @@ void WorkspaceData::bind(const Bindings::Data& bindings, Index batch_rows, int w
                         .tile_scratch = tile_scratch_ + static_cast<Index>(bound_workers_) *
                                                             data().tile_scratch_bytes,
                         .optimizer = bindings.optimizer,
+                        .scalars = bindings.scalars.data(),
                         .batch_rows = rows,
                         .tiles = &tiles});
     calls.draw(data(), drawn_);

@@ -28,11 +28,9 @@ class WorkspaceData {
     return addresses_.data() + static_cast<std::size_t>(worker) * data().buffers.size();
   }
   BoundCall& call(const Instruction& instruction, int worker) noexcept {
-    return calls_[static_cast<std::size_t>(worker)][instruction];
+    return calls(worker)[instruction];
   }
-  const TileOperands& tile_operands(const TileGroup& group, int worker) const noexcept {
-    return calls_[static_cast<std::size_t>(worker)][group];
-  }
+  BoundCalls& calls(int worker) noexcept { return calls_[static_cast<std::size_t>(worker)]; }
   /// Points the calls of workers 0 to workers - 1 at what is bound for this run of `rows` rows,
   /// unless they do already.
   void bind(const Bindings::Data& bindings, Index rows, int workers) noexcept;

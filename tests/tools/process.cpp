@@ -104,6 +104,15 @@ Outcome Process::wait() {
           .err = own_errors(read_text(directory_ / "err"))};
 }
 
+bool can_open_terminals() {
+  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY);
+  const bool opened =
+      terminal >= 0 && ::grantpt(terminal) == 0 && ::unlockpt(terminal) == 0 &&
+      ::ptsname(terminal) != nullptr && ::access(::ptsname(terminal), R_OK | W_OK) == 0;
+  if (terminal >= 0) ::close(terminal);
+  return opened;
+}
+
 Outcome run_in_terminal(const std::vector<std::string>& arguments, int columns) {
   std::vector<std::string> words{CHAINRULE_COMMAND};
   words.insert(words.end(), arguments.begin(), arguments.end());

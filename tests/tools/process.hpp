@@ -55,6 +55,8 @@ class Process {
 
 Outcome run(const std::vector<std::string>& arguments,
             const std::vector<std::string>& environment = {});
+/// False where the system gives no pseudo-terminals, as in a chroot without /dev/pts.
+bool can_open_terminals();
 /// With a terminal of that width in place of standard input, output and error; `out` is what
 /// appears on it.
 Outcome run_in_terminal(const std::vector<std::string>& arguments, int columns);

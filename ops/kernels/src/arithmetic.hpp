@@ -140,6 +140,13 @@ void transpose_tile(In<B> x, Out<B> y) {
 
 template <class B>
 void transpose(In<B> x, Out<B> y) {
+  if (x.rows == 1 || x.columns == 1) {
+    const Index step = x.columns == 1 ? x.ld : 1;
+    const Index to = x.columns == 1 ? 1 : y.ld;
+    const Index count = x.columns == 1 ? x.rows : x.columns;
+    for (Index i = 0; i < count; ++i) y.data[i * to] = x.data[i * step];
+    return;
+  }
   for (Index i = 0; i < x.rows; i += kLanes<B>) {
     const Index rows = std::min(x.rows - i, kLanes<B>);
     for (Index j = 0; j < x.columns; j += kLanes<B>) {

@@ -112,6 +112,7 @@ void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index rows, Index colu
       const Index height = (rows - i) / (row_tiles - t);
       tile.a = a + i * tile.a_row;
       tile.c = c + i * tile.c_ld + j;
+      tile.ahead = t + 1 == row_tiles && j + rest < columns ? rest : 0;
       if (ending != nullptr) ending->prepare(tile, first_row + i, j);
       kGemmTiles<B>.at(height, rest)(tile);
       if (ending != nullptr) {
@@ -181,41 +182,51 @@ void gemm_transposed(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate
   }
 }
 
-/// `R` rows of a against one column: vectors along the inner dimension, then the sum of their
-/// lanes.
-template <class B, int R>
-void dot_rows(const Value<B>* a, Index a_row, const Value<B>* column, Index inner, Value<B>* c,
-              Index c_ld, bool accumulate) {
-  B sum[R];
-  unrolled<R>([&](auto r) { sum[r] = B(Value<B>(0)); });
+/// Row r of a times a column, as a sum a lane.
+template <class B>
+B dot_row(const Value<B>* row, const Value<B>* column, Index inner) {
+  B sum(Value<B>(0));
   for_each_vector<B>(inner, [&](Index k, auto lanes) {
-    const B factor = lanes.load(column + k);
-    unrolled<R>([&](auto r) { sum[r] = fma(lanes.load(a + r * a_row + k), factor, sum[r]); });
+    sum = fma(lanes.load(row + k), lanes.load(column + k), sum);
   });
-  unrolled<R>([&](auto r) {
-    const Value<B> total = reduce_sum(sum[r]);
-    c[r * c_ld] = accumulate ? c[r * c_ld] + total : total;
-  });
+  return sum;
+}
+
+/// c (+)= a times a column, whose elements lie one after the other.
+template <class B>
+void dot_rows(const Value<B>* a, Index a_row, const Value<B>* column, Index inner, Out<B> c,
+              bool accumulate) {
+  constexpr int kWidth = static_cast<int>(kLanes<B>);
+  Index i = 0;
+  for (; i + kWidth <= c.rows; i += kWidth) {
+    B sums[kWidth];
+    for (int r = 0; r < kWidth; ++r) sums[r] = dot_row<B>(a + (i + r) * a_row, column, inner);
+    alignas(64) Value<B> totals[kWidth];
+    reduce_sums(sums).store_unaligned(totals);
+    for (int r = 0; r < kWidth; ++r) {
+      Value<B>& to = *c.row(i + r);
+      to = accumulate ? to + totals[r] : totals[r];
+    }
+  }
+  for (; i < c.rows; ++i) {
+    const Value<B> total = reduce_sum(dot_row<B>(a + i * a_row, column, inner));
+    *c.row(i) = accumulate ? *c.row(i) + total : total;
+  }
 }
 
 /// c of one column: a row's bits depend on the inner dimension alone here as well.
 template <class B>
 void gemm_dot(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate) {
-  constexpr int kRows = 2;  // memory streams best where few rows are read at a time
-  alignas(64) Value<B> column[kGemmInnerBlock];
+  alignas(64) Value<B> copied[kGemmInnerBlock];
   Index k = 0;
   do {
     const Index depth = std::min(b.rows - k, kGemmInnerBlock);
-    for (Index l = 0; l < depth; ++l) column[l] = *b.row(k + l);
-    const auto* const from = a.data + k;
-    const bool add = accumulate || k > 0;
-    Index i = 0;
-    for (; i + kRows <= c.rows; i += kRows) {
-      dot_rows<B, kRows>(from + i * a.row_stride, a.row_stride, column, depth, c.row(i), c.ld, add);
+    const Value<B>* column = b.row(k);
+    if (b.ld != 1) {
+      for (Index l = 0; l < depth; ++l) copied[l] = *b.row(k + l);
+      column = copied;
     }
-    for (; i < c.rows; ++i) {
-      dot_rows<B, 1>(from + i * a.row_stride, a.row_stride, column, depth, c.row(i), c.ld, add);
-    }
+    dot_rows<B>(a.data + k, a.row_stride, column, depth, c, accumulate || k > 0);
     k += depth;
   } while (k < b.rows);
 }

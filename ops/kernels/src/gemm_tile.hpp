@@ -35,6 +35,7 @@ struct GemmTile {
   T* descending = nullptr;  ///< is stored to, rather than c
   Index descending_ld = 0;
   const double* sgd = nullptr;
+  Index ahead = 0;  ///< columns from b's element to one that the next tiles read, or 0
 };
 
 /// R rows x V vectors; Last is the access to the last vector.
@@ -61,7 +62,15 @@ void gemm_tile(const GemmTile<Value<B>>& tile) {
   const T* a[kGroups];
   unrolled<kGroups>([&](auto g) { a[g] = tile.a + 3 * g * row; });
   const T* b = tile.b;
+  if (tile.descending != nullptr) {
+    unrolled<R>([&](auto r) {
+      unrolled<V>([&](auto v) {
+        __builtin_prefetch(tile.descending + r * tile.descending_ld + v * kWidth, 1);
+      });
+    });
+  }
   for (Index k = 0; k < tile.inner; ++k) {
+    unrolled<V>([&](auto v) { __builtin_prefetch(b + tile.ahead + v * kWidth, 0, 2); });
     B b_row[V];
     unrolled<V>([&](auto v) { b_row[v] = load_vector(b, v); });
     unrolled<R>([&](auto r) {

@@ -21,6 +21,18 @@ void unrolled(Body body) {
   (std::make_integer_sequence<int, N>{});
 }
 
+/// The sums of the lanes of one vector a lane, each with the bits of reduce_sum(). Interleaving two
+/// vectors brings the halves of both under each other: once a level of the tree.
+template <class B, int Half = static_cast<int>(kLanes<B>) / 2>
+B reduce_sums(B* x) {
+  unrolled<Half>([&](auto i) {
+    const auto [low, high] = interleave(x[i], x[i + Half]);
+    x[i] = low + high;
+  });
+  if constexpr (Half > 1) return reduce_sums<B, Half / 2>(x);
+  return x[0];
+}
+
 /// Access to one whole vector of a row.
 template <class B>
 struct Whole {
