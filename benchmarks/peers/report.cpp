@@ -92,14 +92,6 @@ bool Report::ok() const {
   });
 }
 
-std::string format_seconds(double seconds) {
-  const auto [scale, unit] = seconds < 1e-6   ? std::pair(1e9, "ns")
-                             : seconds < 1e-3 ? std::pair(1e6, "us")
-                                              : std::pair(1e3, "ms");
-  const double value = seconds * scale;
-  return fmt::format("{:.{}f} {}", value, value < 10 ? 2 : value < 100 ? 1 : 0, unit);
-}
-
 std::string format_threads(const std::vector<int>& threads) {
   const bool one = threads.size() == 1 && threads.front() == 1;
   return fmt::format("{} thread{}", fmt::join(threads, " or "), one ? "" : "s");

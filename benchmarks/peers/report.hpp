@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "contest.hpp"
+#include "seconds.hpp"
 
 namespace chainrule::bench {
 
@@ -24,8 +25,6 @@ struct Report {
   bool ok() const;
 };
 
-/// "135 ns".
-std::string format_seconds(double seconds);
 /// "1 and 2 threads".
 std::string format_threads(const std::vector<int>& threads);
 
