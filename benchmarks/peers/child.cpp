@@ -8,10 +8,12 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -178,6 +180,27 @@ std::string Child::last_error_line() const {
   while (text.ends_with('\n')) text.pop_back();
   const std::size_t start = text.rfind('\n');
   return start == std::string::npos ? text : text.substr(start + 1);
+}
+
+BusyProcesses::BusyProcesses(int count) {
+  const pid_t parent = ::getpid();
+  for (int i = 0; i < count; ++i) {
+    const pid_t id = ::fork();
+    if (id < 0) throw Error(fmt::format("cannot start {} busy processes", count));
+    if (id == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (::getppid() != parent) ::_exit(0);
+      for (std::atomic<unsigned> counter{0};;) counter.fetch_add(1, std::memory_order_relaxed);
+    }
+    ids_.push_back(id);
+  }
+}
+
+BusyProcesses::~BusyProcesses() {
+  for (const pid_t id : ids_) {
+    ::kill(id, SIGKILL);
+    ::waitpid(id, nullptr, 0);
+  }
 }
 
 }  // namespace chainrule::bench

@@ -79,4 +79,17 @@ class Child {
   std::string received_;
 };
 
+/// Processes that compute until this is destroyed, or this process ends.
+class BusyProcesses {
+ public:
+  /// Throws Error when one cannot be started.
+  explicit BusyProcesses(int count);
+  ~BusyProcesses();
+  BusyProcesses(const BusyProcesses&) = delete;
+  BusyProcesses& operator=(const BusyProcesses&) = delete;
+
+ private:
+  std::vector<pid_t> ids_;
+};
+
 }  // namespace chainrule::bench

@@ -62,6 +62,7 @@ struct Outcome {
 struct Settings {
   int rounds = 9;
   std::vector<int> threads = {1, 2};
+  int busy = 0;  ///< processes that compute beside the contest
 };
 
 /// Starts a process for each program and thread count, compares what they compute with ours, and

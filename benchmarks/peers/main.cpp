@@ -18,6 +18,7 @@
 #include "chainrule/core/error.hpp"
 #include "chainrule/learn/output.hpp"
 #include "chainrule/runtime/machine.hpp"
+#include "child.hpp"
 #include "report.hpp"
 
 namespace chainrule::bench {
@@ -37,6 +38,7 @@ Exit code 0 when everything agreed, 1 when something did not, or died, 2 for mis
 Examples:
   peers
   peers --filter 'step$' --peers torch,eigen --rounds 15
+  peers --filter deep-step --threads 2 --busy 2
   peers --json peers.json --csv peers.csv --svg peers.svg)";
 
 struct Options {
@@ -65,6 +67,10 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option("--threads", options.settings.threads, "Thread counts, the best of which counts")
       ->delimiter(',')
       ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--busy", options.settings.busy,
+                 "So many other processes keep the cores busy meanwhile: who is a good neighbour?")
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   app.add_option("--peers", options.peers,
                  "Only these peers, joined by commas (default: all built)")
@@ -130,6 +136,7 @@ Report measure(const Options& options, std::string command) {
                 .command = std::move(command),
                 .settings = options.settings};
   for (const Program& program : programs) report.names.push_back(program.name);
+  const BusyProcesses busy(options.settings.busy);
   for (const Workload* workload : workloads) {
     if (::isatty(STDERR_FILENO) != 0) std::cerr << fmt::format("{} ...\n", workload->name);
     report.outcomes.push_back(hold_contest(*workload, programs, options.settings));

@@ -102,6 +102,9 @@ std::string as_table(const Report& report) {
       "Time of a run on the best of {} (that many are in brackets), the median of {} rounds;\n"
       "behind it the ratio to ours: above 1 we are faster.\n\n",
       format_threads(report.settings.threads), report.settings.rounds);
+  if (report.settings.busy > 0) {
+    text.insert(0, fmt::format("Beside {} busy processes.\n", report.settings.busy));
+  }
   text += align(cells_of(report));
   for (const Outcome& outcome : report.outcomes) {
     for (const Entry& entry : outcome.entries) {
@@ -122,6 +125,7 @@ std::string as_json(const Report& report) {
             {"command", report.command},
             {"rounds", report.settings.rounds},
             {"threads", report.settings.threads},
+            {"busy", report.settings.busy},
             {"tolerance", kTolerance},
             {"ok", report.ok()},
             {"workloads", Json::array()}};

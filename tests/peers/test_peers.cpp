@@ -191,6 +191,63 @@ TEST(Peers, MayNotHaveAWorkload) {
   EXPECT_THAT(lines_of(outcome.out), Contains(AllOf(StartsWith("tiny-predict"), EndsWith(" -"))));
 }
 
+TEST(Peers, AreTimedBesideBusyProcesses) {
+  const Directory directory;
+  const std::string json = directory / "peers.json";
+  const Outcome outcome = run({"--filter", "tiny-predict", "--peers", "plain", "--threads", "1",
+                               "--rounds", "1", "--busy", "2", "--json", json});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, StartsWith("Beside 2 busy processes.\n"));
+  EXPECT_EQ(Json::parse(read_text(json)).at("busy"), 2);
+}
+
+/// README.md with the lines between which the table goes, and what readme_table makes of it.
+class ReadmeTable : public ::testing::Test {
+ protected:
+  Outcome fill(const std::string& json, std::string_view readme) {
+    write_text(path_, readme);
+    return Process({json, path_}, {}, CHAINRULE_README_TABLE).wait();
+  }
+  std::string readme() const { return read_text(path_); }
+
+  const Directory directory_;
+  const std::string path_ = directory_ / "README.md";
+  static constexpr std::string_view kReadme =
+      "before\n<!-- benchmarks: begin -->\nold\n<!-- benchmarks: end -->\nafter\n";
+};
+
+TEST_F(ReadmeTable, StandsBetweenItsLines) {
+  const std::string json = write_text(
+      directory_ / "peers.json",
+      R"({"cpu": "Abacus", "cores": 2, "commit": "abc", "compiler": "GNU 12", "flags": "-O2",
+          "command": "peers --json peers.json", "rounds": 9, "workloads": [{"workload": "tiny-step",
+          "widths": "4-8-1", "batch": 1, "entries": [
+          {"name": "chainrule", "status": "timed", "best_threads": 1, "best_seconds": 1.5e-7},
+          {"name": "eigen", "status": "timed", "best_threads": 1, "best_seconds": 3e-7, "ratio": 2.0},
+          {"name": "torch", "status": "absent"}, {"name": "plain", "status": "disagrees"}]}]})");
+  const Outcome outcome = fill(json, kReadme);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(
+      readme(),
+      AllOf(StartsWith("before\n<!-- benchmarks: begin -->\n| workload | network | batch | "
+                       "chainrule | eigen | torch | plain |\n"),
+            HasSubstr("\n| tiny-step | 4-8-1 | 1 | 150 ns (1) | 2.00x |  | disagrees |\n"),
+            HasSubstr("Abacus, 2 cores; commit abc, GNU 12, `-O2`; `peers --json peers.json`"),
+            EndsWith("\n<!-- benchmarks: end -->\nafter\n"), Not(HasSubstr("old"))));
+}
+
+TEST_F(ReadmeTable, ChangesNothingWhenSomethingIsWrong) {
+  const std::string bad = write_text(directory_ / "bad.json", "{");
+  EXPECT_EQ(fill(bad, kReadme).code, 1);
+  EXPECT_EQ(readme(), kReadme);
+  const std::string empty = write_text(directory_ / "empty.json", R"({"workloads": []})");
+  const Outcome without_rows = fill(empty, kReadme);
+  EXPECT_EQ(without_rows.code, 1);
+  EXPECT_THAT(without_rows.err, HasSubstr("no workload"));
+  const Outcome missing = fill(directory_ / "missing.json", kReadme);
+  EXPECT_THAT(missing.err, HasSubstr("cannot read"));
+}
+
 TEST(Peers, GetACleanEnvironment) {
   const Directory directory;
   const std::string file = directory / "variables";
