@@ -6,13 +6,26 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/runtime/linear_algebra.hpp"
 #include "chainrule/runtime/machine.hpp"
 #include "warn_once.hpp"
+
+// LAPACK, which OpenBLAS contains and its headers do not declare.
+extern "C" {
+int BLASFUNC(dgeqp3)(const blasint* rows, const blasint* columns, double* a, const blasint* lda,
+                     blasint* pivots, double* tau, double* work, const blasint* size,
+                     blasint* info);
+int BLASFUNC(dormqr)(const char* side, const char* transpose, const blasint* rows,
+                     const blasint* columns, const blasint* reflectors, const double* a,
+                     const blasint* lda, const double* tau, double* c, const blasint* ldc,
+                     double* work, const blasint* size, blasint* info);
+}
 
 namespace chainrule {
 namespace {
@@ -60,6 +73,19 @@ template <class T>
 void blas_gemm(StridedView<T> a, MatrixView<const T> b, MatrixView<T> c, bool accumulate,
                const GemmFinish<T>&) {
   multiply(a, b, c, accumulate);
+}
+
+// Scales each row to norm 1 and returns what it was divided by; rows of zeros stay.
+std::vector<double> normalize_rows(MatrixView<double> a) {
+  std::vector<double> norms(static_cast<std::size_t>(a.rows), 1);
+  const auto n = static_cast<blasint>(a.columns);
+  for (Index j = 0; j < a.rows; ++j) {
+    const double norm = cblas_dnrm2(n, a.row(j), 1);
+    if (!(norm > 0) || !std::isfinite(1 / norm)) continue;
+    norms[static_cast<std::size_t>(j)] = norm;
+    cblas_dscal(n, 1 / norm, a.row(j), 1);
+  }
+  return norms;
 }
 
 void require_threadsafe_blas(std::string_view who) {
@@ -123,6 +149,57 @@ void solve_positive_definite(MatrixView<double> a, MatrixView<double> b) {
     cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, transpose, CblasNonUnit, n, columns, 1,
                 a.data, lda, b.data, static_cast<blasint>(b.ld));
   }
+}
+
+Index solve_least_squares(MatrixView<double> columns, MatrixView<double> b, double tolerance) {
+  if (b.columns != columns.columns || columns.columns < columns.rows) {
+    throw ShapeError(
+        fmt::format("solve_least_squares: got columns [{}, {}] and b [{}, {}], expected [m, n] and "
+                    "[k, n], n >= m",
+                    columns.rows, columns.columns, b.rows, b.columns));
+  }
+  if (!(tolerance >= 0 && tolerance < 1)) {
+    throw ArgumentError(fmt::format(
+        "solve_least_squares: got tolerance {}, expected 0 <= tolerance < 1", tolerance));
+  }
+  if (columns.rows == 0) return 0;
+  require_threadsafe_blas("solve_least_squares");
+  const std::vector<double> norms = normalize_rows(columns);
+
+  // Fortran reads our rows as columns.
+  const auto n = static_cast<blasint>(columns.columns);
+  const auto m = static_cast<blasint>(columns.rows);
+  const auto k = static_cast<blasint>(b.rows);
+  const auto lda = static_cast<blasint>(columns.ld);
+  const auto ldb = static_cast<blasint>(b.ld);
+  const auto size = static_cast<std::size_t>(m);
+  const blasint work_size = 64 * (std::max(m, k) + 1) + 2 * m + 64 * 65;
+  std::vector<double> tau(size), work(static_cast<std::size_t>(work_size));
+  std::vector<blasint> pivots(size, 0);
+  blasint info = 0;
+  BLASFUNC(dgeqp3)
+  (&n, &m, columns.data, &lda, pivots.data(), tau.data(), work.data(), &work_size, &info);
+  if (k > 0) {
+    BLASFUNC(dormqr)
+    ("L", "T", &n, &k, &m, columns.data, &lda, tau.data(), b.data, &ldb, work.data(), &work_size,
+     &info);
+  }
+  blasint rank = 0;
+  const double first = std::abs(columns(0, 0));
+  while (rank < m && std::abs(columns(rank, rank)) > tolerance * first) ++rank;
+  std::vector<double> x(size);
+  for (Index row = 0; row < b.rows; ++row) {
+    double* const values = b.row(row);
+    cblas_dtrsv(CblasColMajor, CblasUpper, CblasNoTrans, CblasNonUnit, rank, columns.data, lda,
+                values, 1);
+    std::fill(x.begin(), x.end(), 0.0);
+    for (blasint i = 0; i < rank; ++i) {
+      const auto j = static_cast<std::size_t>(pivots[static_cast<std::size_t>(i)] - 1);
+      x[j] = values[i] / norms[j];
+    }
+    std::copy(x.begin(), x.end(), values);
+  }
+  return rank;
 }
 
 }  // namespace chainrule
