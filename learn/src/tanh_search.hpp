@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "certificate.hpp"
+#include "resolution.hpp"
+#include "shallow_network.hpp"
+
+namespace chainrule::internal {
+
+/// How hidden units are drawn.
+struct UnitDesign {
+  double slope = 1;      ///< in one variable times the distance of centres, else times half a side
+  double grading = 0;    ///< share of the centres that follow the function's scale
+  double extension = 0;  ///< how far centres go beyond the domain, in half-widths
+};
+
+/// What is approximated, as the search over networks sees it.
+class ApproximationTarget {
+ public:
+  explicit ApproximationTarget(Domain domain) : domain_(std::move(domain)) {}
+  ApproximationTarget(const ApproximationTarget&) = delete;
+  ApproximationTarget& operator=(const ApproximationTarget&) = delete;
+  virtual ~ApproximationTarget() = default;
+
+  const Domain& domain() const noexcept { return domain_; }
+  /// Networks of up to `units` units are fitted to these ...
+  virtual SampleSet training(Index units) = 0;
+  /// ... and chosen by these and the former.
+  virtual SampleSet selection(Index units) = 0;
+  /// On points that neither of them has, and no other attempt.
+  virtual Certificate certify(const ShallowNetwork& network, Index units, int attempt) = 0;
+  /// The most units that there are samples for.
+  virtual Index most_units() const { return 1 << 20; }
+  virtual std::vector<UnitDesign> designs() const = 0;
+  virtual ShallowNetwork draw(Index units, const UnitDesign& design, RandomKey key) const = 0;
+
+ private:
+  Domain domain_;
+};
+
+std::unique_ptr<ApproximationTarget> line_target(const ScalarFunction& f, Interval domain,
+                                                 const Resolution& resolution, RandomKey key);
+std::unique_ptr<ApproximationTarget> box_target(const ScalarFunction& f, const Domain& domain,
+                                                RandomKey key);
+/// Rows i % 5 == 0 certify, of the others every fifth selects.
+std::unique_ptr<ApproximationTarget> sample_target(const SampleSet& samples, const Domain& domain);
+
+struct CertifiedNetwork {
+  ShallowNetwork network;
+  Certificate certificate;
+  std::string method;
+};
+
+/// The tanh network of fewest units, of a ladder up to `max_units`, whose certificate is <=
+/// epsilon; without one the network of the smallest error.
+CertifiedNetwork search_tanh(ApproximationTarget& target, double epsilon, Index max_units,
+                             RandomKey key);
+
+}  // namespace chainrule::internal
