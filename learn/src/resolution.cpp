@@ -25,6 +25,12 @@ struct Cell {
   double high;
 };
 
+// A cell on which a polynomial is near enough, or which is too small to split.
+struct Leaf {
+  Cell cell;
+  bool rough;  ///< the polynomial is nevertheless no good description
+};
+
 // How a polynomial through Chebyshev points of a cell does.
 struct CellFit {
   double error = 0;
@@ -82,43 +88,58 @@ double simplest_in(double low, double high) {
   const double middle = low + (high - low) / 2;
   double power = 1;
   for (int digits = 0; digits < 17; ++digits, power *= 10) {
-    const double rounded = std::round(middle * power) / power;
+    const double rounded = std::round(middle * power) / power + 0.0;  // no -0
     if (rounded >= low && rounded <= high) return rounded;
   }
   return middle;
 }
 
-// Splits on from cells in which something remains that is no polynomial, to the last bit.
-std::vector<double> find_singularities(const ScalarFunction& f, std::vector<Cell> cells,
+// Follows what is no polynomial into ever smaller cells, which overlap, so that it stays away from
+// their ends; the last one that still has it.
+Cell zoom(const ScalarFunction& f, Cell cell, double least_width) {
+  while (cell.high - cell.low > least_width) {
+    const double quarter = (cell.high - cell.low) / 4;
+    Cell worst = cell;
+    CellFit worst_fit;
+    for (int part = 0; part < 3; ++part) {
+      const Cell half{cell.low + part * quarter, cell.high - (2 - part) * quarter};
+      const CellFit fit = fit_cell(f, half);
+      if (part > 0 && fit.error <= worst_fit.error) continue;
+      worst = half;
+      worst_fit = fit;
+    }
+    if (!worst_fit.has_structure()) break;
+    cell = worst;
+  }
+  return cell;
+}
+
+// Starts from the smallest of each run of narrow cells, and from cells that a polynomial fits
+// badly.
+std::vector<double> find_singularities(const ScalarFunction& f, const std::vector<Leaf>& leaves,
                                        Interval domain) {
   const double width = domain.high - domain.low;
-  std::vector<Cell> found;
-  std::size_t budget = kMaxCells;
-  while (!cells.empty() && budget-- > 0) {
-    const Cell cell = cells.back();
-    cells.pop_back();
-    const bool smallest = cell.high - cell.low <= 1e-15 * width;
-    if (!smallest && fit_cell(f, cell).has_structure()) {
-      for (const Cell part : split(cell)) cells.push_back(part);
-    } else if (cell.high - cell.low < 1e-10 * width) {
-      found.push_back(cell);
-    }
-  }
-  std::sort(found.begin(), found.end(), [](Cell a, Cell b) { return a.low < b.low; });
+  const auto width_of = [](const Leaf& leaf) { return leaf.cell.high - leaf.cell.low; };
   std::vector<double> result;
-  for (std::size_t i = 0; i < found.size();) {
-    Cell smallest = found[i];
-    std::size_t next = i + 1;
-    for (; next < found.size() && found[next].low - found[next - 1].high < 1e-10 * width; ++next) {
-      const Cell cell = found[next];
-      if (cell.high - cell.low < smallest.high - smallest.low) smallest = cell;
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    Leaf start = leaves[i];
+    const bool narrow = width_of(start) < 1e-4 * width;
+    if (!narrow && !start.rough) continue;
+    while (narrow && i + 1 < leaves.size() && width_of(leaves[i + 1]) < 1e-4 * width) {
+      ++i;
+      if (width_of(leaves[i]) < width_of(start)) start = leaves[i];
     }
-    const double reach = 1e-15 * width;
-    result.push_back(std::clamp(simplest_in(smallest.low - reach, smallest.high + reach),
-                                domain.low, domain.high));
-    i = next;
+    const double reach = width_of(start);
+    const Cell around{std::max(start.cell.low - reach, domain.low),
+                      std::min(start.cell.high + reach, domain.high)};
+    const Cell found = zoom(f, around, 1e-15 * width);
+    if (found.high - found.low > 1e-9 * width) continue;
+    const double slack = std::max(found.high - found.low, 1e-15 * width);
+    const double x =
+        std::clamp(simplest_in(found.low - slack, found.high + slack), domain.low, domain.high);
+    if (result.empty() || x - result.back() > 1e-9 * width) result.push_back(x);
+    if (result.size() > kMaxSingularities) return {};  // noise
   }
-  if (result.size() > kMaxSingularities) result.clear();  // noise
   return result;
 }
 
@@ -136,9 +157,8 @@ bool Resolution::graded() const noexcept {
 Resolution resolve(const ScalarFunction& f, Interval domain, double tolerance) {
   Resolution result;
   std::deque<Cell> open{{domain.low, domain.high}};
-  std::vector<Cell> rough;
+  std::vector<Leaf> leaves;
   std::size_t budget = kMaxCells;
-  result.edges.push_back(domain.high);
   while (!open.empty()) {  // wide cells first, so that the budget is spent evenly
     const Cell cell = open.front();
     open.pop_front();
@@ -150,12 +170,13 @@ Resolution resolve(const ScalarFunction& f, Interval domain, double tolerance) {
       for (const Cell part : split(cell)) open.push_back(part);
       continue;
     }
-    result.edges.push_back(cell.low);
-    if (fit.has_structure() && budget > 0) rough.push_back(cell);
+    leaves.push_back({cell, fit.has_structure()});
   }
-  std::sort(result.edges.begin(), result.edges.end());
-  result.edges.erase(std::unique(result.edges.begin(), result.edges.end()), result.edges.end());
-  result.singularities = find_singularities(f, std::move(rough), domain);
+  std::sort(leaves.begin(), leaves.end(),
+            [](const Leaf& a, const Leaf& b) { return a.cell.low < b.cell.low; });
+  for (const Leaf& leaf : leaves) result.edges.push_back(leaf.cell.low);
+  result.edges.push_back(domain.high);
+  if (budget > 0) result.singularities = find_singularities(f, leaves, domain);
   return result;
 }
 

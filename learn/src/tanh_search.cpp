@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <utility>
 
 namespace chainrule::internal {
 namespace {
@@ -15,6 +17,7 @@ constexpr double kRefineWithin = 300;
 constexpr Index kAlwaysRefined = 4;
 constexpr Index kMostUnknowns = 260;  // a step solves for them all
 constexpr int kSteps = 60;
+constexpr Index kCostly = 500;  // units
 
 struct Trial {
   ShallowNetwork network;
@@ -44,10 +47,15 @@ class TanhSearch {
   CertifiedNetwork run(Index max_units) {
     Trial best;
     double goal = 0.8 * epsilon_;
-    for (const Index units : ladder(std::min(max_units, target_.most_units()))) {
-      const Trial trial = fit(units, goal);
+    const std::vector<Index> rungs = ladder(std::min(max_units, target_.most_units()));
+    for (std::size_t rung = 0; rung < rungs.size(); ++rung) {
+      const Trial trial = fit(rungs[rung], goal);
+      history_.push_back({rungs[rung], trial.error});
       if (trial.error < best.error || best.network.units() == 0) best = trial;
-      if (trial.error > goal) continue;
+      if (trial.error > goal) {
+        if (is_hopeless(rungs.back(), goal)) rung = std::max(rung, rungs.size() - 2);
+        continue;
+      }
       CertifiedNetwork result = certified(trial);
       if (result.certificate.sup_error <= epsilon_ || ++attempts_ == kMaxAttempts) return result;
       goal /= 2;  // that certificate has been seen, the next is a new one
@@ -83,7 +91,22 @@ class TanhSearch {
 
   static double error_of(const ShallowNetwork& network, const SampleSet& training,
                          const SampleSet& selection) {
-    return std::max(sup_error(network, training), sup_error(network, selection));
+    // With its own share of rounding, so that other machines come as near.
+    return std::max(sup_error(network, training), sup_error(network, selection)) +
+           rounding_floor(network);
+  }
+
+  // True when the error of large networks falls too slowly: by the power of the number of units
+  // seen over the last factor of two, not even sixteen times the most units would do.
+  bool is_hopeless(Index most, double goal) const {
+    const auto& [units, error] = history_.back();
+    if (units < kCostly) return false;
+    const auto before = std::find_if(history_.rbegin(), history_.rend(),
+                                     [&](const auto& old) { return 2 * old.first <= units; });
+    const double ratio = static_cast<double>(units) / static_cast<double>(before->first);
+    const double power = std::max(0.0, std::log(before->second / error) / std::log(ratio));
+    const double growth = 16 * static_cast<double>(most) / static_cast<double>(units);
+    return error * std::pow(growth, -power) > goal;
   }
 
   // Large networks are costly: only designs near the last one's.
@@ -91,7 +114,7 @@ class TanhSearch {
     if (units <= 128) return true;
     const std::size_t distance =
         design > last_design_ ? design - last_design_ : last_design_ - design;
-    return distance <= 2;
+    return distance <= (units < kCostly ? 2U : 1U);
   }
 
   CertifiedNetwork certified(const Trial& trial) {
@@ -110,6 +133,7 @@ class TanhSearch {
   double epsilon_;
   RandomKey key_;
   std::vector<UnitDesign> designs_;
+  std::vector<std::pair<Index, double>> history_;  // units and error of each rung
   std::size_t last_design_ = 0;
   int attempts_ = 0;
 };
