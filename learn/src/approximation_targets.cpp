@@ -148,10 +148,10 @@ class BoxTarget : public ApproximationTarget {
       : ApproximationTarget(domain), f_(f), key_(key) {}
 
   SampleSet training(Index units) override {
-    return planar() ? grid(side(units), true) : scattered(points(units), true, 10);
+    return planar() ? grid(side(units), true) : scattered(points(units), 10);
   }
   SampleSet selection(Index units) override {
-    return planar() ? grid(2 * side(units) + 1, false) : scattered(2 * points(units), false, 11);
+    return planar() ? grid(2 * side(units) + 1, false) : scattered(3 * points(units), 11);
   }
   Certificate certify(const ShallowNetwork& network, Index units, int attempt) override {
     return certify_in_box(f_, domain(), network, 10 * side(units), 20 * points(units),
@@ -190,14 +190,14 @@ class BoxTarget : public ApproximationTarget {
     return result;
   }
 
-  SampleSet scattered(Index count, bool to_ends, std::uint64_t salt) const {
+  SampleSet scattered(Index count, std::uint64_t salt) const {
     const LowDiscrepancySequence sequence(domain().size(), derive(key_, salt));
     SampleSet result{.x = Tensor({count, static_cast<Index>(domain().size())}, DType::kFloat64),
                      .y = {}};
     for (Index i = 0; i < count; ++i) {
       const std::span<double> point(result.x.as<double>().row(i), domain().size());
       sequence.point(i, point);
-      for (std::size_t k = 0; k < point.size(); ++k) point[k] = place(point[k], k, to_ends);
+      place_in_box(domain(), point);
     }
     result.y = evaluate_function(f_, result.x);
     return result;
@@ -211,9 +211,8 @@ class SampleTarget : public ApproximationTarget {
  public:
   SampleTarget(const SampleSet& samples, const Domain& domain) : ApproximationTarget(domain) {
     std::vector<Index> rows[3];
-    Index rest = 0;
     for (Index i = 0; i < samples.size(); ++i) {
-      rows[i % 5 == 0 ? 2 : rest++ % 5 == 2 ? 1 : 0].push_back(i);
+      rows[i % 5 == 2 ? 2 : i % 10 == 6 ? 1 : 0].push_back(i);
     }
     for (int part = 0; part < 3; ++part) {
       const auto count = static_cast<Index>(rows[part].size());
@@ -232,6 +231,7 @@ class SampleTarget : public ApproximationTarget {
   Certificate certify(const ShallowNetwork& network, Index, int) override {
     return certify_on_samples(network, parts_[2]);
   }
+  int attempts() const override { return 1; }
   Index most_units() const override {
     const auto unknowns = static_cast<Index>(domain().size()) + 2;
     return std::max<Index>(1, (parts_[0].size() - 1) / unknowns);

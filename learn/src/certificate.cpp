@@ -146,7 +146,29 @@ void grid_point(const Domain& domain, Index cells, Index at, RandomKey key,
   }
 }
 
+void check_corners(const Domain& domain, Inspector& inspector) {
+  const auto d = static_cast<Index>(domain.size());
+  const Index count = Index{1} << std::min<Index>(d, 10);
+  Tensor x({count, d}, DType::kFloat64);
+  for (Index i = 0; i < count; ++i) {
+    for (Index k = 0; k < d; ++k) {
+      const Interval side = domain[static_cast<std::size_t>(k)];
+      x.as<double>()(i, k) = (i >> std::min<Index>(k, 10)) % 2 == 0 ? side.low : side.high;
+    }
+  }
+  inspector.errors(x);
+}
+
 }  // namespace
+
+void place_in_box(const Domain& domain, std::span<double> point) noexcept {
+  constexpr double kBeyond = 0.12;  // this share of each coordinate falls on either face
+  for (std::size_t k = 0; k < domain.size(); ++k) {
+    const double share = std::clamp(point[k] * (1 + 2 * kBeyond) - kBeyond, 0.0, 1.0);
+    const Interval side = domain[k];
+    point[k] = std::clamp(side.low + (side.high - side.low) * share, side.low, side.high);
+  }
+}
 
 Certificate certify_on_line(const ScalarFunction& f, Interval domain, const ShallowNetwork& network,
                             std::span<const double> fitted, std::span<const double> singularities,
@@ -188,9 +210,7 @@ Certificate certify_in_box(const ScalarFunction& f, const Domain& domain,
         continue;
       }
       sequence.point(first + i, point);
-      for (std::size_t k = 0; k < domain.size(); ++k) {
-        point[k] = domain[k].low + (domain[k].high - domain[k].low) * point[k];
-      }
+      place_in_box(domain, point);
     }
     const std::vector<double> errors = inspector.errors(x);
     const auto best = std::max_element(errors.begin(), errors.end()) - errors.begin();
@@ -204,6 +224,7 @@ Certificate certify_in_box(const ScalarFunction& f, const Domain& domain,
   const double cells = std::pow(static_cast<double>(count), 1 / static_cast<double>(d));
   std::vector<double> reach;
   for (const Interval& side : domain) reach.push_back((side.high - side.low) / cells);
+  if (!grid) check_corners(domain, inspector);
   for (const auto& suspect : suspects) inspector.search(suspect.second, reach);
   return inspector.found();
 }

@@ -45,4 +45,8 @@ class LowDiscrepancySequence {
   std::vector<double> shifts_;
 };
 
+/// From [0, 1)^d to the box, so that a part of the points lies on its faces, edges and corners:
+/// there errors are largest, and in many variables hardly a point comes near.
+void place_in_box(const Domain& domain, std::span<double> point) noexcept;
+
 }  // namespace chainrule::internal

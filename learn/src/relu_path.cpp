@@ -25,6 +25,44 @@ struct Line {
   }
 };
 
+double slope_between(Point a, Point b) noexcept { return (b.y - a.y) / (b.x - a.x); }
+
+// The convex hull of points given in the order of x, on one side: from below for sign 1, from above
+// for sign -1.
+class HullChain {
+ public:
+  explicit HullChain(int sign) : sign_(sign) {}
+
+  void add(Point p) {
+    while (chain_.size() > 1 && sign_ * slope_between(chain_[chain_.size() - 2], chain_.back()) >=
+                                    sign_ * slope_between(chain_.back(), p)) {
+      chain_.pop_back();
+    }
+    chain_.push_back(p);
+  }
+  // Of the lines from points of the chain to p, behind all of them, the one that passes on the far
+  // side of the others; -inf or inf without points.
+  double tangent_slope(Point p) const noexcept {
+    if (chain_.empty()) return -sign_ * kInfinity;
+    std::size_t low = 0, high = chain_.size() - 1;
+    while (low < high) {
+      const std::size_t middle = (low + high) / 2;
+      const double here = slope_between(chain_[middle], p);
+      const double next = slope_between(chain_[middle + 1], p);
+      if (sign_ * next > sign_ * here) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return slope_between(chain_[low], p);
+  }
+
+ private:
+  int sign_;
+  std::vector<Point> chain_;
+};
+
 // The lines above some points (floors) and below others (ceilings), given in the order of x. The
 // extreme ones touch one of each; `at` is the later of the two.
 class Stabber {
@@ -33,22 +71,19 @@ class Stabber {
   const Line& flattest() const noexcept { return flattest_; }
 
   void add_floor(Point p) {
-    floors_.push_back(p);
-    if (p.y <= flattest_(p.x)) return;
-    double slope = -kInfinity;
-    for (const Point& c : ceilings_) {
-      if (c.x < p.x) slope = std::max(slope, (p.y - c.y) / (p.x - c.x));
-    }
-    flattest_ = {p, slope};
+    if (p.y > flattest_(p.x)) flattest_ = {p, ceilings_.tangent_slope(p)};
+    floors_.add(p);
   }
   void add_ceiling(Point p) {
-    ceilings_.push_back(p);
-    if (p.y >= steepest_(p.x)) return;
-    double slope = kInfinity;
-    for (const Point& f : floors_) {
-      if (f.x < p.x) slope = std::min(slope, (p.y - f.y) / (p.x - f.x));
-    }
-    steepest_ = {p, slope};
+    if (p.y < steepest_(p.x)) steepest_ = {p, floors_.tangent_slope(p)};
+    ceilings_.add(p);
+  }
+  void add_gate(double x, double floor, double ceiling) {
+    const bool rises = floor > flattest_(x), falls = ceiling < steepest_(x);
+    if (rises) flattest_ = {{x, floor}, ceilings_.tangent_slope({x, floor})};
+    if (falls) steepest_ = {{x, ceiling}, floors_.tangent_slope({x, ceiling})};
+    floors_.add({x, floor});
+    ceilings_.add({x, ceiling});
   }
   // A line of the middle: the set of lines is convex.
   Line between() const noexcept {
@@ -57,8 +92,8 @@ class Stabber {
   }
 
  private:
-  std::vector<Point> floors_;
-  std::vector<Point> ceilings_;
+  HullChain floors_{-1};
+  HullChain ceilings_{1};
   Line steepest_{{0, 0}, kInfinity};
   Line flattest_{{0, 0}, -kInfinity};
 };
@@ -84,8 +119,7 @@ class LinkFinder {
       } else if (ceiling(k) < stabber.flattest()(x)) {
         links.push_back(leave_through_ceiling(stabber, k));
       }
-      stabber.add_floor({x, floor(k)});
-      stabber.add_ceiling({x, ceiling(k)});
+      stabber.add_gate(x, floor(k), ceiling(k));
     }
     links.push_back({stabber.between()});
     return links;
@@ -309,12 +343,12 @@ ShallowNetwork to_relu_network(const Polyline& path, double negligible) {
 ReluFit fit_relu(const ScalarFunction& f, const Resolution& resolution, double epsilon,
                  Index max_units) {
   constexpr std::size_t kMostPoints = 400'000, kMostExactPoints = 4000;
-  double tolerance = epsilon / 400;
+  double tolerance = epsilon / 100;
   std::optional<Polyline> points;
   while (!(points = sample_polyline(f, resolution, tolerance, kMostPoints))) tolerance *= 4;
-  const double tube = 0.99 * std::max(epsilon, 100 * tolerance) - tolerance;
-  ReluFit fit = fit_in_tube(*points, tube, 8 * tolerance, max_units);
-  fit.within = fit.within && 100 * tolerance <= epsilon;
+  const double tube = 0.99 * std::max(epsilon, 25 * tolerance) - tolerance;
+  ReluFit fit = fit_in_tube(*points, tube, 4 * tolerance, max_units);
+  fit.within = fit.within && 25 * tolerance <= epsilon;
   if (!fit.within) return fit;
   const double rounding = 1e-14 * std::max(resolution.scale, 1e-290);
   const auto exact = sample_polyline(f, resolution, rounding, kMostExactPoints);

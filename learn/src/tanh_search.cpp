@@ -11,7 +11,6 @@
 namespace chainrule::internal {
 namespace {
 
-constexpr int kMaxAttempts = 3;
 // Fits within this factor of epsilon are refined; small networks always.
 constexpr double kRefineWithin = 300;
 constexpr Index kAlwaysRefined = 4;
@@ -57,7 +56,8 @@ class TanhSearch {
         continue;
       }
       CertifiedNetwork result = certified(trial);
-      if (result.certificate.sup_error <= epsilon_ || ++attempts_ == kMaxAttempts) return result;
+      if (result.certificate.sup_error <= epsilon_ || ++attempts_ == target_.attempts())
+        return result;
       goal /= 2;  // that certificate has been seen, the next is a new one
     }
     return certified(best);
@@ -120,6 +120,7 @@ class TanhSearch {
   CertifiedNetwork certified(const Trial& trial) {
     CertifiedNetwork result;
     result.network = trial.network;
+    result.chosen_by = trial.error;
     result.certificate = target_.certify(trial.network, trial.network.units(), attempts_);
     const UnitDesign& design = designs_[trial.design];
     result.method =

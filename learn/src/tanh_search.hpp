@@ -34,6 +34,8 @@ class ApproximationTarget {
   virtual SampleSet selection(Index units) = 0;
   /// On points that neither of them has, and no other attempt.
   virtual Certificate certify(const ShallowNetwork& network, Index units, int attempt) = 0;
+  /// How many certificates there are.
+  virtual int attempts() const { return 3; }
   /// The most units that there are samples for.
   virtual Index most_units() const { return 1 << 20; }
   virtual std::vector<UnitDesign> designs() const = 0;
@@ -47,12 +49,13 @@ std::unique_ptr<ApproximationTarget> line_target(const ScalarFunction& f, Interv
                                                  const Resolution& resolution, RandomKey key);
 std::unique_ptr<ApproximationTarget> box_target(const ScalarFunction& f, const Domain& domain,
                                                 RandomKey key);
-/// Rows i % 5 == 0 certify, of the others every fifth selects.
+/// Rows with i % 5 == 2 certify, those with i % 10 == 6 select.
 std::unique_ptr<ApproximationTarget> sample_target(const SampleSet& samples, const Domain& domain);
 
 struct CertifiedNetwork {
   ShallowNetwork network;
   Certificate certificate;
+  double chosen_by = 0;  ///< the error that it was chosen by
   std::string method;
 };
 
@@ -60,5 +63,20 @@ struct CertifiedNetwork {
 /// epsilon; without one the network of the smallest error.
 CertifiedNetwork search_tanh(ApproximationTarget& target, double epsilon, Index max_units,
                              RandomKey key);
+
+Approximation to_approximation(const CertifiedNetwork& found, double epsilon);
+
+/// How many units to try at most: `budget`, or the usual number if it is 0.
+inline Index units_allowed(Index budget, Index usual) noexcept {
+  return budget > 0 ? budget : usual;
+}
+inline constexpr Index kReluUnits = 10'000;
+inline constexpr Index kTanhUnits = 512;
+inline constexpr Index kTanhUnitsInBox = 1600;
+
+/// ArgumentError unless epsilon is finite and > 0 and max_units >= 0.
+void check_options(double epsilon, const ApproximateOptions& options);
+/// UnsupportedError for ReLU units in more than one variable.
+void check_activation(std::size_t variables, const ApproximateOptions& options);
 
 }  // namespace chainrule::internal

@@ -47,9 +47,9 @@ struct Approximation {
   /// Linear{d, units}, Tanh{} or Relu{}, Linear{units, 1}, Gaussian{}, in float64.
   Model model;
   Index units = 0;
-  double epsilon = 0;               ///< what was asked for
-  bool reached = false;             ///< sup_error <= epsilon
-  double sup_error = 0;             ///< largest |model(x) - f(x)| on the certificate's points
+  double epsilon = 0;                 ///< what was asked for
+  bool reached = false;               ///< sup_error <= epsilon
+  double sup_error = 0;               ///< largest |model(x) - f(x)| on the certificate's points
   std::vector<double> worst_point{};  ///< where that is
   /// 2^-52 |c|_1, c the weights and the bias of the output layer: what rounding alone may do.
   double rounding_floor = 0;
@@ -85,10 +85,11 @@ struct Approximation {
 CHAINRULE_API Approximation approximate(const ScalarFunction& f, const Domain& domain,
                                         double epsilon, const ApproximateOptions& options = {});
 
-/// The same from samples: x [n, d] and y [n, 1] of the data. Every fifth row is held out, and the
-/// certificate is the error on those rows alone; every fifth of the others selects. tanh units, or
-/// in one variable ReLU units on the straight lines between samples. ShapeError or ArgumentError
-/// when the data are not such samples; at least 20 rows.
+/// The same from samples: x [n, d] and y [n, 1] of the data, n >= 20. Row i is held out when
+/// i % 5 == 2, and the certificate is the error on those rows alone: it says nothing of what lies
+/// between samples. Rows with i % 10 == 6 choose, the others are fitted, by tanh units or, in one
+/// variable, by ReLU units on the straight lines between samples. ShapeError or ArgumentError when
+/// the data are not such samples.
 CHAINRULE_API Approximation approximate(const Dataset& samples, double epsilon,
                                         const ApproximateOptions& options = {});
 
