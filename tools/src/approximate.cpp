@@ -82,7 +82,7 @@ void print(const Approximation& result, const ApproximateCommand& command) {
   std::cout << fmt::format("rounding   {:.2g} (2^-52 |c|_1, c the output layer)\n",
                            result.rounding_floor);
   if (!result.singularities.empty()) {
-    std::cout << fmt::format("not smooth at {:.10g}\n", fmt::join(result.singularities, ", "));
+    std::cout << fmt::format("singular   at x = {:.10g}\n", fmt::join(result.singularities, ", "));
   }
 }
 

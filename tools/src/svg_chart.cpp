@@ -108,7 +108,7 @@ std::string legend(const LineChart& chart) {
 
 std::string open_svg(double width, double height, std::string_view title) {
   return fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" "
+      "<svg viewBox=\"0 0 {0:.0f} {1:.0f}\" "
       "style=\"width:100%;max-width:{0:.0f}px;height:auto\" role=\"img\">\n<title>{2}</title>\n"
       "<text x=\"0\" y=\"18\" "
       "style=\"fill:var(--text);font-weight:600;font-size:14px\">{2}</text>\n",

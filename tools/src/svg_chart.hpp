@@ -23,7 +23,7 @@ struct LineChart {
   std::pair<double, double> x_range;
 };
 
-/// Lines with axes and a legend; as SVG, in the colours of html_page().
+/// Lines with axes and a legend; as SVG for html_page(), in its colours.
 std::string svg_line_chart(const LineChart& chart);
 
 struct HeatMap {
