@@ -93,9 +93,13 @@ std::vector<double> knots_of(const ShallowNetwork& network, Interval domain) {
 std::vector<double> line_points(Interval domain, const ShallowNetwork& network,
                                 std::span<const double> fitted,
                                 std::span<const double> singularities, RandomKey key) {
-  constexpr int kPerGap = 11;
+  constexpr int kPerGap = 11, kEverywhere = 20'000;
   std::vector<double> points;
   std::uint64_t drawn = 0;
+  for (int i = 0; i < kEverywhere; ++i) {
+    const double share = (i + random_uniform(key, drawn++)) / kEverywhere;
+    points.push_back(domain.low + (domain.high - domain.low) * share);
+  }
   for (std::size_t i = 1; i < fitted.size(); ++i) {
     const double gap = fitted[i] - fitted[i - 1];
     for (int part = 0; part < kPerGap; ++part) {

@@ -7,6 +7,7 @@
 #include <deque>
 #include <limits>
 #include <numbers>
+#include <utility>
 
 #include "shallow_network.hpp"
 
@@ -83,6 +84,19 @@ std::array<Cell, 2> split(Cell cell) {
   return {Cell{cell.low, middle}, Cell{middle, cell.high}};
 }
 
+// The domain as node 1 of a binary tree, the parts of node i at 2 i and 2 i + 1. The leaves are
+// looked at in any case, so that little is missed that happens between two points of a wide cell.
+std::vector<Cell> coarse_cells(Cell domain) {
+  constexpr std::size_t kNodes = 64;
+  std::vector<Cell> tree(kNodes, domain);
+  for (std::size_t node = 1; 2 * node < kNodes; ++node) {
+    const auto [left, right] = split(tree[node]);
+    tree[2 * node] = left;
+    tree[2 * node + 1] = right;
+  }
+  return tree;
+}
+
 // The number of fewest decimals in [low, high].
 double simplest_in(double low, double high) {
   const double middle = low + (high - low) / 2;
@@ -155,28 +169,40 @@ bool Resolution::graded() const noexcept {
 }
 
 Resolution resolve(const ScalarFunction& f, Interval domain, double tolerance) {
+  const std::vector<Cell> tree = coarse_cells({domain.low, domain.high});
+  const std::size_t half = tree.size() / 2;
+  std::vector<bool> whole(tree.size(), true);  // one leaf
+  std::deque<std::pair<Cell, std::size_t>> open;
+  for (std::size_t node = half; node < tree.size(); ++node) open.emplace_back(tree[node], node);
+
   Resolution result;
-  std::deque<Cell> open{{domain.low, domain.high}};
   std::vector<Leaf> leaves;
   std::size_t budget = kMaxCells;
   while (!open.empty()) {  // wide cells first, so that the budget is spent evenly
-    const Cell cell = open.front();
+    const auto [cell, node] = open.front();
     open.pop_front();
     const CellFit fit = fit_cell(f, cell);
     result.scale = std::max(result.scale, fit.magnitude);
     const bool smallest = cell.high - cell.low <= 1e-15 * (domain.high - domain.low);
     if (fit.error > tolerance && !smallest && budget > 0) {
       --budget;
-      for (const Cell part : split(cell)) open.push_back(part);
+      whole[node] = false;
+      for (const Cell part : split(cell)) open.emplace_back(part, node);
       continue;
     }
     leaves.push_back({cell, fit.has_structure()});
   }
   std::sort(leaves.begin(), leaves.end(),
             [](const Leaf& a, const Leaf& b) { return a.cell.low < b.cell.low; });
+  if (budget > 0) result.singularities = find_singularities(f, leaves, domain);
+
   for (const Leaf& leaf : leaves) result.edges.push_back(leaf.cell.low);
   result.edges.push_back(domain.high);
-  if (budget > 0) result.singularities = find_singularities(f, leaves, domain);
+  for (std::size_t node = half; node-- > 1;) {  // joins what one polynomial describes after all
+    whole[node] =
+        whole[2 * node] && whole[2 * node + 1] && fit_cell(f, tree[node]).error <= tolerance;
+    if (whole[node]) std::erase(result.edges, tree[2 * node].high);
+  }
   return result;
 }
 

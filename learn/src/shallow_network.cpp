@@ -75,23 +75,22 @@ class Refinement {
 
   double largest_error() const noexcept { return residual_.largest; }
 
-  /// Tries one step; true when it was accepted. `gain` becomes the share of the norm it took off.
-  bool step(double& gain) {
+  // Tries one step and returns the share of the residual's norm that it took off; 0: not taken.
+  double step() {
     ShallowNetwork trial = best_;
     move(trial);
     const Tensor units = units_;
     const Residual before = residual_;
     solve(trial);
     if (residual_.norm < before.norm) {
-      gain = 1 - residual_.norm / before.norm;
       best_ = std::move(trial);
       damping_ = std::max(damping_ / 5, 1e-12);
-      return true;
+      return 1 - residual_.norm / before.norm;
     }
     units_ = units;
     residual_ = before;
     damping_ *= 4;
-    return false;
+    return 0;
   }
   bool stuck() const noexcept { return damping_ > 1e6; }
 
@@ -153,10 +152,7 @@ class Refinement {
     }
   }
 
- public:
   ShallowNetwork& best_;
-
- private:
   const SampleSet& samples_;
   std::vector<double> center_;
   Tensor units_;
@@ -230,11 +226,10 @@ void refine_hidden_layer(ShallowNetwork& network, const SampleSet& samples, cons
   Refinement refinement(network, samples, domain);
   int idle = 0;
   for (int i = 0; i < steps && refinement.largest_error() > goal; ++i) {
-    double gain = 0;
-    refinement.step(gain);
-    if (refinement.stuck()) break;
-    idle = gain > 0 && gain < 1e-3 ? idle + 1 : gain > 0 ? 0 : idle;
-    if (idle > 8) break;
+    const double gain = refinement.step();
+    if (gain >= 1e-3) idle = 0;
+    if (gain > 0 && gain < 1e-3) ++idle;
+    if (idle > 8 || refinement.stuck()) break;
   }
 }
 

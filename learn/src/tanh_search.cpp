@@ -99,7 +99,8 @@ class TanhSearch {
   // True when the error of large networks falls too slowly: by the power of the number of units
   // seen over the last factor of two, not even sixteen times the most units would do.
   bool is_hopeless(Index most, double goal) const {
-    const auto& [units, error] = history_.back();
+    const Index units = history_.back().first;
+    const double error = history_.back().second;
     if (units < kCostly) return false;
     const auto before = std::find_if(history_.rbegin(), history_.rend(),
                                      [&](const auto& old) { return 2 * old.first <= units; });
