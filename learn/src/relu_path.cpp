@@ -9,7 +9,7 @@
 namespace chainrule::internal {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kUnbounded = std::numeric_limits<double>::infinity();
 
 struct Point {
   double x;
@@ -43,7 +43,7 @@ class HullChain {
   // Of the lines from points of the chain to p, behind all of them, the one that passes on the far
   // side of the others; -inf or inf without points.
   double tangent_slope(Point p) const noexcept {
-    if (chain_.empty()) return -sign_ * kInfinity;
+    if (chain_.empty()) return -sign_ * kUnbounded;
     std::size_t low = 0, high = chain_.size() - 1;
     while (low < high) {
       const std::size_t middle = (low + high) / 2;
@@ -94,8 +94,8 @@ class Stabber {
  private:
   HullChain floors_{-1};
   HullChain ceilings_{1};
-  Line steepest_{{0, 0}, kInfinity};
-  Line flattest_{{0, 0}, -kInfinity};
+  Line steepest_{{0, 0}, kUnbounded};
+  Line flattest_{{0, 0}, -kUnbounded};
 };
 
 // A piece of the path, and until where the next one has to leave it.

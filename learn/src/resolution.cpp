@@ -79,7 +79,7 @@ CellFit fit_cell(const ScalarFunction& f, Cell cell) {
   return fit;
 }
 
-std::array<Cell, 2> split(Cell cell) {
+std::array<Cell, 2> parts_of(Cell cell) {
   const double middle = cell.low + kSplit * (cell.high - cell.low);
   return {Cell{cell.low, middle}, Cell{middle, cell.high}};
 }
@@ -90,7 +90,7 @@ std::vector<Cell> coarse_cells(Cell domain) {
   constexpr std::size_t kNodes = 64;
   std::vector<Cell> tree(kNodes, domain);
   for (std::size_t node = 1; 2 * node < kNodes; ++node) {
-    const auto [left, right] = split(tree[node]);
+    const auto [left, right] = parts_of(tree[node]);
     tree[2 * node] = left;
     tree[2 * node + 1] = right;
   }
@@ -187,7 +187,7 @@ Resolution resolve(const ScalarFunction& f, Interval domain, double tolerance) {
     if (fit.error > tolerance && !smallest && budget > 0) {
       --budget;
       whole[node] = false;
-      for (const Cell part : split(cell)) open.emplace_back(part, node);
+      for (const Cell part : parts_of(cell)) open.emplace_back(part, node);
       continue;
     }
     leaves.push_back({cell, fit.has_structure()});

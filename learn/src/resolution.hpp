@@ -10,9 +10,9 @@ namespace chainrule::internal {
 /// On what scale a function of one variable changes: cells on each of which a polynomial of degree
 /// 8 comes within a tolerance, and where no scale is small enough.
 struct Resolution {
-  std::vector<double> edges;          ///< of the cells, ascending, the domain's ends included
+  std::vector<double> edges;            ///< of the cells, ascending, the domain's ends included
   std::vector<double> singularities{};  ///< kinks, jumps and the like, ascending
-  double scale = 0;                   ///< largest |f| seen
+  double scale = 0;                     ///< largest |f| seen
 
   /// The largest cell is more than eight times the smallest.
   bool graded() const noexcept;

@@ -72,12 +72,12 @@ struct Approximation {
 /// piecewise linear function in the tube f +- epsilon, a minimum-link path (Imai & Iri 1986; Suri
 /// 1986), and of those nearly the nearest to f; one unit a piece.
 ///
-/// The certificate evaluates the model that is returned, by its Predictor, on random points on which
-/// nothing was chosen, at least ten times denser (in each variable, up to two variables) than those
-/// that were fitted, and searches around the worst of them. In one variable it has the knots, the
-/// middles between them, and both sides of every knot and singularity down to 1e-14 of the domain's
-/// width; in more, the faces of the box. It is dense sampling, not a proof: what happens between its
-/// points stays unseen.
+/// The certificate evaluates the model that is returned, by its Predictor, on random points on
+/// which nothing was chosen, at least ten times denser (in each variable, up to two variables) than
+/// those that were fitted, and searches around the worst of them. In one variable it has the knots,
+/// the middles between them, and both sides of every knot and singularity down to 1e-14 of the
+/// domain's width; in more, the faces of the box. It is dense sampling, not a proof: what happens
+/// between its points stays unseen.
 ///
 /// The result is the same for the same arguments. Not reaching epsilon is reported, not thrown; the
 /// model is then the best one found. ArgumentError for a domain or epsilon that is none, and where
