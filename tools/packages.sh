@@ -5,8 +5,8 @@
 
 readonly build_packages=(
   cmake g++ ninja-build pkg-config
-  libcli11-dev libeigen3-dev libfmt-dev liblbfgspp-dev libopenblas-pthread-dev librandom123-dev
-  libtbb-dev libxsimd-dev nlohmann-json3-dev zlib1g-dev
+  libcli11-dev libeigen3-dev libfmt-dev liblbfgspp-dev libmuparser-dev libopenblas-pthread-dev
+  librandom123-dev libtbb-dev libxsimd-dev nlohmann-json3-dev zlib1g-dev
 )
 readonly test_packages=(clang clang-format libbenchmark-dev libgmock-dev libgtest-dev)
 readonly data_packages=(dataset-fashion-mnist)  # for the slow tests

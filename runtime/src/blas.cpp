@@ -6,13 +6,28 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/runtime/linear_algebra.hpp"
 #include "chainrule/runtime/machine.hpp"
 #include "warn_once.hpp"
+
+// LAPACK, which OpenBLAS contains and its headers do not declare.
+extern "C" {
+int BLASFUNC(dgeqp3)(const blasint* rows, const blasint* columns, double* a, const blasint* lda,
+                     blasint* pivots, double* tau, double* work, const blasint* size,
+                     blasint* info);
+int BLASFUNC(dgeqrf)(const blasint* rows, const blasint* columns, double* a, const blasint* lda,
+                     double* tau, double* work, const blasint* size, blasint* info);
+int BLASFUNC(dormqr)(const char* side, const char* transpose, const blasint* rows,
+                     const blasint* columns, const blasint* reflectors, const double* a,
+                     const blasint* lda, const double* tau, double* c, const blasint* ldc,
+                     double* work, const blasint* size, blasint* info);
+}
 
 namespace chainrule {
 namespace {
@@ -60,6 +75,67 @@ template <class T>
 void blas_gemm(StridedView<T> a, MatrixView<const T> b, MatrixView<T> c, bool accumulate,
                const GemmFinish<T>&) {
   multiply(a, b, c, accumulate);
+}
+
+// Scales each row to norm 1 and returns what it was divided by; rows of zeros stay.
+std::vector<double> normalize_rows(MatrixView<double> a) {
+  std::vector<double> norms(static_cast<std::size_t>(a.rows), 1);
+  const auto n = static_cast<blasint>(a.columns);
+  for (Index j = 0; j < a.rows; ++j) {
+    const double norm = cblas_dnrm2(n, a.row(j), 1);
+    if (!(norm > 0) || !std::isfinite(1 / norm)) continue;
+    norms[static_cast<std::size_t>(j)] = norm;
+    cblas_dscal(n, 1 / norm, a.row(j), 1);
+  }
+  return norms;
+}
+
+// What dgeqrf and dgeqp3 leave: `a` holds R and reflectors, `tau` their factors. b becomes Q^T b.
+void apply_reflectors(MatrixView<double> a, const std::vector<double>& tau, MatrixView<double> b,
+                      std::vector<double>& work) {
+  if (b.rows == 0) return;
+  // Fortran reads our rows as columns.
+  const auto n = static_cast<blasint>(a.columns), m = static_cast<blasint>(a.rows);
+  const auto k = static_cast<blasint>(b.rows), size = static_cast<blasint>(work.size());
+  const auto lda = static_cast<blasint>(a.ld), ldb = static_cast<blasint>(b.ld);
+  blasint info = 0;
+  BLASFUNC(dormqr)
+  ("L", "T", &n, &k, &m, a.data, &lda, tau.data(), b.data, &ldb, work.data(), &size, &info);
+}
+
+// Room for blocks of 64 columns, more than LAPACK takes.
+std::vector<double> qr_workspace(Index columns, Index right_sides) {
+  return std::vector<double>(static_cast<std::size_t>(66 * (columns + right_sides + 66)));
+}
+
+// Rows of `a`, as columns, become R and reflectors without pivoting; b becomes Q^T b.
+void factor_columns(MatrixView<double> a, MatrixView<double> b) {
+  if (a.columns == a.rows) return;
+  const auto n = static_cast<blasint>(a.columns), m = static_cast<blasint>(a.rows);
+  const auto lda = static_cast<blasint>(a.ld);
+  std::vector<double> tau(static_cast<std::size_t>(m)), work = qr_workspace(a.rows, b.rows);
+  const auto size = static_cast<blasint>(work.size());
+  blasint info = 0;
+  BLASFUNC(dgeqrf)(&n, &m, a.data, &lda, tau.data(), work.data(), &size, &info);
+  apply_reflectors(a, tau, b, work);
+}
+
+// The same with pivoting.
+void pivot_columns(MatrixView<double> a, MatrixView<double> b, std::vector<blasint>& pivots) {
+  const auto n = static_cast<blasint>(a.columns), m = static_cast<blasint>(a.rows);
+  const auto lda = static_cast<blasint>(a.ld);
+  std::vector<double> tau(static_cast<std::size_t>(m)), work = qr_workspace(a.rows, b.rows);
+  const auto size = static_cast<blasint>(work.size());
+  blasint info = 0;
+  BLASFUNC(dgeqp3)(&n, &m, a.data, &lda, pivots.data(), tau.data(), work.data(), &size, &info);
+  apply_reflectors(a, tau, b, work);
+}
+
+// R of factor_columns(), stored by columns as rows.
+Tensor upper_triangle(MatrixView<const double> a) {
+  Tensor r({a.rows, a.rows}, DType::kFloat64);
+  for (Index j = 0; j < a.rows; ++j) std::copy_n(a.row(j), j + 1, r.as<double>().row(j));
+  return r;
 }
 
 void require_threadsafe_blas(std::string_view who) {
@@ -123,6 +199,51 @@ void solve_positive_definite(MatrixView<double> a, MatrixView<double> b) {
     cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, transpose, CblasNonUnit, n, columns, 1,
                 a.data, lda, b.data, static_cast<blasint>(b.ld));
   }
+}
+
+Index solve_least_squares(MatrixView<double> columns, MatrixView<double> b, double tolerance) {
+  if (b.columns != columns.columns || columns.columns < columns.rows) {
+    throw ShapeError(
+        fmt::format("solve_least_squares: got columns [{}, {}] and b [{}, {}], expected [m, n] and "
+                    "[k, n], n >= m",
+                    columns.rows, columns.columns, b.rows, b.columns));
+  }
+  if (!(tolerance >= 0 && tolerance < 1)) {
+    throw ArgumentError(fmt::format(
+        "solve_least_squares: got tolerance {}, expected 0 <= tolerance < 1", tolerance));
+  }
+  if (columns.rows == 0) return 0;
+  require_threadsafe_blas("solve_least_squares");
+  const std::vector<double> norms = normalize_rows(columns);
+
+  factor_columns(columns, b);
+  std::vector<blasint> pivots(static_cast<std::size_t>(columns.rows), 0);
+  MatrixView<double> triangle = columns, right = b;
+  Tensor square;
+  if (columns.columns > columns.rows) {
+    square = upper_triangle(columns);
+    triangle = square.as<double>();
+    right.columns = columns.rows;
+  }
+  pivot_columns(triangle, right, pivots);
+
+  blasint rank = 0;
+  const auto m = static_cast<blasint>(columns.rows);
+  const double first = std::abs(triangle(0, 0));
+  while (rank < m && std::abs(triangle(rank, rank)) > tolerance * first) ++rank;
+  std::vector<double> x(pivots.size());
+  for (Index row = 0; row < b.rows; ++row) {
+    double* const values = b.row(row);
+    cblas_dtrsv(CblasColMajor, CblasUpper, CblasNoTrans, CblasNonUnit, rank, triangle.data,
+                static_cast<blasint>(triangle.ld), values, 1);
+    std::fill(x.begin(), x.end(), 0.0);
+    for (blasint i = 0; i < rank; ++i) {
+      const auto j = static_cast<std::size_t>(pivots[static_cast<std::size_t>(i)] - 1);
+      x[j] = values[i] / norms[j];
+    }
+    std::copy(x.begin(), x.end(), values);
+  }
+  return rank;
 }
 
 }  // namespace chainrule

@@ -100,5 +100,85 @@ TEST(LinearAlgebra, RefusesShapesThatDoNotFit) {
   EXPECT_THROW(multiply_transposed(a.as<double>(), b.as<double>(), c.as<double>()), ShapeError);
 }
 
+// Columns 1, t, ..., t^(m - 1) as rows.
+Tensor powers(Index m, Index n) {
+  Tensor result({m, n}, DType::kFloat64);
+  for (Index i = 0; i < n; ++i) {
+    const double t = static_cast<double>(2 * i + 1 - n) / static_cast<double>(n);
+    for (Index j = 0; j < m; ++j) result.as<double>()(j, i) = std::pow(t, static_cast<double>(j));
+  }
+  return result;
+}
+
+TEST(LinearAlgebra, SolvesLeastSquares) {
+  // What is left is orthogonal to every column, in long double.
+  for (const Index m : {1, 3, 8}) {
+    const Index n = 40;
+    const Tensor columns = powers(m, n), b = noise(2, n, 17);
+    Tensor work = columns, x = b;
+    EXPECT_EQ(solve_least_squares(work.as<double>(), x.as<double>(), 1e-14), m);
+    for (Index k = 0; k < 2; ++k) {
+      for (Index l = 0; l < m; ++l) {
+        long double product = 0;
+        for (Index i = 0; i < n; ++i) {
+          long double residual = -element(b, k, i);
+          for (Index j = 0; j < m; ++j) {
+            residual += static_cast<long double>(element(x, k, j)) * element(columns, j, i);
+          }
+          product += residual * element(columns, l, i);
+        }
+        EXPECT_NEAR(static_cast<double>(product), 0, 1e-12) << m << " columns";
+      }
+    }
+  }
+}
+
+TEST(LinearAlgebra, LeastSquaresLoseNoDigitsToTheSquareOfTheCondition) {
+  // Condition 1e8: the normal equations would keep no digit.
+  const Index n = 30;
+  Tensor columns({2, n}, DType::kFloat64), b({1, n}, DType::kFloat64);
+  for (Index i = 0; i < n; ++i) {
+    const double t = static_cast<double>(i) / 32;
+    columns.as<double>()(0, i) = 1;
+    columns.as<double>()(1, i) = 1 + std::ldexp(t, -26);
+    b.as<double>()(0, i) = 3 - 2 * columns.as<double>()(1, i);
+  }
+  EXPECT_EQ(solve_least_squares(columns.as<double>(), b.as<double>(), 1e-14), 2);
+  EXPECT_NEAR(element(b, 0, 0), 3, 1e-6);
+  EXPECT_NEAR(element(b, 0, 1), -2, 1e-6);
+}
+
+TEST(LinearAlgebra, LeastSquaresTellTheRank) {
+  const Index n = 12;
+  Tensor columns({4, n}, DType::kFloat64), b({1, n}, DType::kFloat64);
+  const Tensor base = powers(2, n);
+  for (Index i = 0; i < n; ++i) {
+    columns.as<double>()(0, i) = element(base, 0, i);
+    columns.as<double>()(1, i) = 1e9 * element(base, 1, i);  // scaling counts for nothing
+    columns.as<double>()(2, i) = element(base, 0, i) + element(base, 1, i);
+    columns.as<double>()(3, i) = 0;
+    b.as<double>()(0, i) = 1 + 5 * element(base, 1, i);
+  }
+  const Tensor before = columns, right = b;
+  EXPECT_EQ(solve_least_squares(columns.as<double>(), b.as<double>(), 1e-12), 2);
+  EXPECT_EQ(element(b, 0, 3), 0);
+  for (Index i = 0; i < n; ++i) {
+    double sum = 0;
+    for (Index j = 0; j < 4; ++j) sum += element(b, 0, j) * element(before, j, i);
+    EXPECT_NEAR(sum, element(right, 0, i), 1e-13);
+  }
+}
+
+TEST(LinearAlgebra, LeastSquaresSayWhatDoesNotFit) {
+  Tensor columns({5, 4}, DType::kFloat64), b({1, 4}, DType::kFloat64);
+  const auto call = [&](double tolerance) {
+    solve_least_squares(columns.as<double>(), b.as<double>(), tolerance);
+  };
+  EXPECT_THAT(message_of<ShapeError>([&] { call(0); }), HasSubstr("columns [5, 4] and b [1, 4]"));
+  columns = Tensor({2, 4}, DType::kFloat64);
+  EXPECT_THAT(message_of<ArgumentError>([&] { call(1); }), HasSubstr("tolerance 1"));
+  EXPECT_THAT(message_of<ArgumentError>([&] { call(std::nan("")); }), HasSubstr("tolerance nan"));
+}
+
 }  // namespace
 }  // namespace chainrule

@@ -18,7 +18,8 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 TEST(CommandLine, EverySubcommandExplainsItselfWithExamples) {
-  for (const std::string name : {"info", "gradcheck", "train", "evaluate", "predict"}) {
+  for (const std::string name :
+       {"info", "gradcheck", "train", "evaluate", "predict", "approximate"}) {
     EXPECT_THAT(run_ok({name, "--help"}), AllOf(HasSubstr("Examples:\n  chainrule " + name),
                                                 HasSubstr("Usage: chainrule " + name)));
     EXPECT_THAT(run_ok({"--help"}), HasSubstr("\n  " + name + " "));
@@ -90,6 +91,16 @@ TEST(CommandLine, MisuseExitsWithTwoAndSaysWhat) {
       {{"gradcheck", "--dtype", "half"}, "half"},
       {{"evaluate", "--data", "digits"}, "--model"},
       {{"predict", "--model", "m", "--data", "d"}, "--out"},
+      {{"approximate"}, "one of --function and --data"},
+      {{"approximate", "--function", "x", "--data", "d.csv"}, "one of --function and --data"},
+      {{"approximate", "--function", "x", "--epsilon", "0"}, "--epsilon: 0"},
+      {{"approximate", "--function", "x", "--units", "0"}, "--units"},
+      {{"approximate", "--function", "x", "--activation", "elu"}, "expected tanh, relu or auto"},
+      {{"approximate", "--function", "x", "--domain", "1"}, "--domain: got '1'"},
+      {{"approximate", "--function", "x", "--domain", "pi:e"}, "LOW < HIGH"},
+      {{"approximate", "--function", "x+y", "--domain", "0:1,0:1", "--activation", "relu"},
+       "one variable, not 2"},
+      {{"approximate", "--function", "x", "--out", "m", "--plot", "./m"}, "the file of --out"},
   };
   for (const auto& [arguments, fragment] : cases) {
     SCOPED_TRACE(::testing::PrintToString(arguments));

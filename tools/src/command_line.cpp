@@ -17,7 +17,7 @@
 namespace chainrule::tools {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kExamples = R"help(Examples:
   chainrule info
   chainrule gradcheck
   chainrule train --data digits --model 64-64-10 --epochs 30 --out digits.safetensors
@@ -25,9 +25,10 @@ constexpr const char* kExamples = R"(Examples:
   chainrule train --data flowers.csv --target species --model 4-16-3 --standardize \
     --out flowers.safetensors
   chainrule predict --model flowers.safetensors --data new.csv --out predictions.csv
+  chainrule approximate --function "sin(2*pi*x)" --domain "-1:1" --plot sine.html
 
 `chainrule COMMAND --help` explains a command.
-Exit codes: 0 success, 1 an error, 2 misuse of the command line, 130 interrupted.)";
+Exit codes: 0 success, 1 an error, 2 misuse of the command line, 130 interrupted.)help";
 
 int fail(const std::string& message, int code) {
   std::cout.flush();
@@ -66,8 +67,9 @@ int command_line(int argc, char** argv, std::span<const OpCase> cases) {
   app.set_version_flag("--version", "chainrule " CHAINRULE_VERSION_STRING);
   app.require_subcommand(1);
   app.footer(kExamples);
-  const std::vector<Command> commands{add_info(app), add_gradcheck(app, cases), add_train(app),
-                                      add_evaluate(app), add_predict(app)};
+  const std::vector<Command> commands{add_info(app),    add_gradcheck(app, cases),
+                                      add_train(app),   add_evaluate(app),
+                                      add_predict(app), add_approximate(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {  // --help and --version

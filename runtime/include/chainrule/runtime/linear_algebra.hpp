@@ -21,4 +21,15 @@ CHAINRULE_API void multiply_transposed(MatrixView<const double> a, MatrixView<co
 /// definite, leaves b alone.
 CHAINRULE_API void solve_positive_definite(MatrixView<double> a, MatrixView<double> b);
 
+/// The x that minimises || sum_j x_j a_j - b ||_2, a_j the columns of a matrix [n, m], n >= m, by
+/// QR with column pivoting (LAPACK's dgeqp3) of the columns scaled to norm one; never by the normal
+/// equations. `columns` [m, n] has a_j as its row j and is overwritten; each row of b [k, n] is a
+/// right-hand side, whose first m elements become x.
+///
+/// Returns the rank r: the pivots larger than `tolerance` times the first. The m - r columns behind
+/// them get 0 (a basic solution). ShapeError when the shapes do not fit; ArgumentError unless
+/// 0 <= tolerance < 1.
+CHAINRULE_API Index solve_least_squares(MatrixView<double> columns, MatrixView<double> b,
+                                        double tolerance);
+
 }  // namespace chainrule

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relu_path.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace chainrule::internal {
+namespace {
+
+constexpr double kUnbounded = std::numeric_limits<double>::infinity();
+
+struct Point {
+  double x;
+  double y;
+};
+
+struct Line {
+  Point at;
+  double slope;
+
+  double operator()(double x) const noexcept {
+    return std::isinf(slope) ? slope : at.y + slope * (x - at.x);
+  }
+};
+
+double slope_between(Point a, Point b) noexcept { return (b.y - a.y) / (b.x - a.x); }
+
+// The convex hull of points given in the order of x, on one side: from below for sign 1, from above
+// for sign -1.
+class HullChain {
+ public:
+  explicit HullChain(int sign) : sign_(sign) {}
+
+  void add(Point p) {
+    while (chain_.size() > 1 && sign_ * slope_between(chain_[chain_.size() - 2], chain_.back()) >=
+                                    sign_ * slope_between(chain_.back(), p)) {
+      chain_.pop_back();
+    }
+    chain_.push_back(p);
+  }
+  // Of the lines from points of the chain to p, behind all of them, the one that passes on the far
+  // side of the others; -inf or inf without points.
+  double tangent_slope(Point p) const noexcept {
+    if (chain_.empty()) return -sign_ * kUnbounded;
+    std::size_t low = 0, high = chain_.size() - 1;
+    while (low < high) {
+      const std::size_t middle = (low + high) / 2;
+      const double here = slope_between(chain_[middle], p);
+      const double next = slope_between(chain_[middle + 1], p);
+      if (sign_ * next > sign_ * here) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return slope_between(chain_[low], p);
+  }
+
+ private:
+  int sign_;
+  std::vector<Point> chain_;
+};
+
+// The lines above some points (floors) and below others (ceilings), given in the order of x. The
+// extreme ones touch one of each; `at` is the later of the two.
+class Stabber {
+ public:
+  const Line& steepest() const noexcept { return steepest_; }
+  const Line& flattest() const noexcept { return flattest_; }
+
+  void add_floor(Point p) {
+    if (p.y > flattest_(p.x)) flattest_ = {p, ceilings_.tangent_slope(p)};
+    floors_.add(p);
+  }
+  void add_ceiling(Point p) {
+    if (p.y < steepest_(p.x)) steepest_ = {p, floors_.tangent_slope(p)};
+    ceilings_.add(p);
+  }
+  void add_gate(double x, double floor, double ceiling) {
+    const bool rises = floor > flattest_(x), falls = ceiling < steepest_(x);
+    if (rises) flattest_ = {{x, floor}, ceilings_.tangent_slope({x, floor})};
+    if (falls) steepest_ = {{x, ceiling}, floors_.tangent_slope({x, ceiling})};
+    floors_.add({x, floor});
+    ceilings_.add({x, ceiling});
+  }
+  // A line of the middle: the set of lines is convex.
+  Line between() const noexcept {
+    const double x = flattest_.at.x;
+    return {{x, (flattest_(x) + steepest_(x)) / 2}, (flattest_.slope + steepest_.slope) / 2};
+  }
+
+ private:
+  HullChain floors_{-1};
+  HullChain ceilings_{1};
+  Line steepest_{{0, 0}, kUnbounded};
+  Line flattest_{{0, 0}, -kUnbounded};
+};
+
+// A piece of the path, and until where the next one has to leave it.
+struct Link {
+  Line line;
+  double window_low = 0;
+  double window_high = 0;
+};
+
+class LinkFinder {
+ public:
+  LinkFinder(const Polyline& points, double tube) : points_(points), tube_(tube) {}
+
+  std::vector<Link> run() {
+    std::vector<Link> links;
+    Stabber stabber;
+    for (std::size_t k = 0; k < points_.size(); ++k) {
+      const double x = points_.x[k];
+      if (floor(k) > stabber.steepest()(x)) {
+        links.push_back(leave_through_floor(stabber, k));
+      } else if (ceiling(k) < stabber.flattest()(x)) {
+        links.push_back(leave_through_ceiling(stabber, k));
+      }
+      stabber.add_gate(x, floor(k), ceiling(k));
+    }
+    links.push_back({stabber.between()});
+    return links;
+  }
+
+ private:
+  double floor(std::size_t k) const noexcept { return points_.y[k] - tube_; }
+  double ceiling(std::size_t k) const noexcept { return points_.y[k] + tube_; }
+
+  // The steepest line is too low at point k: the next one leaves it upwards, below the ceilings.
+  Link leave_through_floor(Stabber& stabber, std::size_t k) const {
+    const Line line = stabber.steepest();
+    const double exit = crossing(line, k, -tube_);
+    stabber = Stabber();
+    stabber.add_ceiling(line.at);
+    for (std::size_t i = first_behind(line.at.x, k); i < k; ++i) {
+      stabber.add_ceiling({points_.x[i], ceiling(i)});
+    }
+    stabber.add_floor({exit, line(exit)});
+    return {line, line.at.x, exit};
+  }
+
+  Link leave_through_ceiling(Stabber& stabber, std::size_t k) const {
+    const Line line = stabber.flattest();
+    const double exit = crossing(line, k, tube_);
+    stabber = Stabber();
+    stabber.add_floor(line.at);
+    for (std::size_t i = first_behind(line.at.x, k); i < k; ++i) {
+      stabber.add_floor({points_.x[i], floor(i)});
+    }
+    stabber.add_ceiling({exit, line(exit)});
+    return {line, line.at.x, exit};
+  }
+
+  std::size_t first_behind(double x, std::size_t k) const noexcept {
+    while (k > 0 && points_.x[k - 1] > x) --k;
+    return k;
+  }
+
+  // Where the line meets the wall between points k - 1 and k.
+  double crossing(const Line& line, std::size_t k, double wall) const noexcept {
+    const double before = std::abs(line(points_.x[k - 1]) - (points_.y[k - 1] + wall));
+    const double after = std::abs(line(points_.x[k]) - (points_.y[k] + wall));
+    const double share = before + after > 0 ? before / (before + after) : 0;
+    const double x = points_.x[k - 1] + share * (points_.x[k] - points_.x[k - 1]);
+    return std::max(x, line.at.x);
+  }
+
+  const Polyline& points_;
+  double tube_;
+};
+
+double largest_distance(const Polyline& path, const Polyline& points) {
+  double largest = 0;
+  std::size_t piece = 0;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    while (piece + 2 < path.size() && path.x[piece + 1] < points.x[i]) ++piece;
+    const double slope = (path.y[piece + 1] - path.y[piece]) / (path.x[piece + 1] - path.x[piece]);
+    const double y = path.y[piece] + slope * (points.x[i] - path.x[piece]);
+    largest = std::max(largest, std::abs(y - points.y[i]));
+  }
+  return largest;
+}
+
+// The path with its knots and ends moved onto points nearby, where that is no farther off: exact
+// for functions that are piecewise linear themselves.
+Polyline snapped(const Polyline& path, const Polyline& points) {
+  const double reach = 1e-9 * (points.x.back() - points.x.front());
+  Polyline moved;
+  for (const double x : path.x) {
+    const auto above = std::lower_bound(points.x.begin(), points.x.end(), x);
+    auto i = static_cast<std::size_t>(above - points.x.begin());
+    if (i == points.size() || (i > 0 && x - points.x[i - 1] < points.x[i] - x)) --i;
+    if (std::abs(points.x[i] - x) > reach) return path;
+    if (!moved.x.empty() && points.x[i] <= moved.x.back()) return path;
+    moved.x.push_back(points.x[i]);
+    moved.y.push_back(points.y[i]);
+  }
+  return largest_distance(moved, points) <= largest_distance(path, points) ? moved : path;
+}
+
+double magnitude_of(const Polyline& points) {
+  double largest = 0;
+  for (const double y : points.y) largest = std::max(largest, std::abs(y));
+  return largest;
+}
+
+// Steep pieces, as at a jump, cost more in rounding than they gain.
+bool is_fit(const ShallowNetwork& network, double tube, Index max_units) {
+  return network.units() <= max_units && rounding_floor(network) <= tube / 10;
+}
+
+// The smallest tube, from `low` (too small) to `high` (large enough) by bisection of its logarithm,
+// in which a network of at most `units` units fits.
+ShallowNetwork narrowest(const Polyline& points, double low, double high, Index units, int steps) {
+  const double negligible = 1e-13 * magnitude_of(points);
+  ShallowNetwork best = to_relu_network(fewest_pieces(points, high), negligible);
+  for (int i = 0; i < steps; ++i) {
+    const double middle = std::sqrt(low * high);
+    ShallowNetwork trial = to_relu_network(fewest_pieces(points, middle), negligible);
+    if (is_fit(trial, middle, units)) {
+      best = std::move(trial);
+      high = middle;
+    } else {
+      low = middle;
+    }
+  }
+  return best;
+}
+
+// In the tube if the units suffice, else in a wider one.
+ReluFit fit_in_tube(const Polyline& points, double tube, double least_tube, Index max_units) {
+  const double magnitude = magnitude_of(points);
+  ReluFit fit;
+  fit.fitted = points.x;
+  fit.network = to_relu_network(fewest_pieces(points, tube), 1e-13 * magnitude);
+  fit.within = is_fit(fit.network, tube, max_units);
+  if (fit.within) {
+    const double low = std::max(least_tube, tube / 16);
+    if (low < tube) fit.network = narrowest(points, low, tube, fit.network.units(), 6);
+  } else {
+    const double all = std::max(2 * magnitude, 2 * tube);
+    fit.network = narrowest(points, tube, all, max_units, 24);
+  }
+  return fit;
+}
+
+// Of functions that are piecewise linear to rounding: the network of at most `units` units, if that
+// can be.
+std::optional<ReluFit> fit_exactly(const Polyline& points, Index units) {
+  const double magnitude = magnitude_of(points);
+  const double tube = std::max(4e-14 * magnitude, 1e-300);
+  const Polyline path = snapped(fewest_pieces(points, tube), points);
+  ReluFit fit{to_relu_network(path, 1e-13 * magnitude), points.x, true};
+  if (fit.network.units() > units) return std::nullopt;
+  return fit;
+}
+
+}  // namespace
+
+Polyline fewest_pieces(const Polyline& points, double tube) {
+  const std::vector<Link> links = LinkFinder(points, tube).run();
+  Polyline path;
+  path.x.push_back(points.x.front());
+  path.y.push_back(links.front().line(points.x.front()));
+  for (std::size_t i = 0; i + 1 < links.size(); ++i) {
+    const auto& [line, low, high] = links[i];
+    const Line& next = links[i + 1].line;
+    const double cross = high - (line(high) - next(high)) / (line.slope - next.slope);
+    const double x = std::isfinite(cross) ? std::clamp(cross, low, high) : high;
+    if (!(x > path.x.back() && x < points.x.back())) continue;
+    path.x.push_back(x);
+    path.y.push_back(line(x));
+  }
+  path.x.push_back(points.x.back());
+  path.y.push_back(links.back().line(points.x.back()));
+  return path;
+}
+
+std::optional<Polyline> sample_polyline(const ScalarFunction& f, const Resolution& resolution,
+                                        double tolerance, std::size_t most) {
+  std::vector<double> starts = resolution.edges;
+  starts.insert(starts.end(), resolution.singularities.begin(), resolution.singularities.end());
+  const double low = resolution.edges.front(), width = resolution.edges.back() - low;
+  for (int i = 1; i < 32; ++i) starts.push_back(low + width * i / 32);
+  std::sort(starts.begin(), starts.end());
+  starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
+
+  const auto value = [&](double x) { return evaluate_function(f, column_of({&x, 1}))[0]; };
+  Polyline result{{starts[0]}, {value(starts[0])}};
+  std::vector<Point> ahead;  // ends of intervals to come, the next one last
+  for (std::size_t i = starts.size(); i-- > 1;) ahead.push_back({starts[i], value(starts[i])});
+  while (!ahead.empty()) {
+    if (result.size() > most) return std::nullopt;
+    const Point from{result.x.back(), result.y.back()}, to = ahead.back();
+    bool straight = true;
+    Point middle{};
+    for (const double share : {0.5, 0.25, 0.75}) {
+      const double x = from.x + share * (to.x - from.x);
+      const double y = value(x);
+      const double chord = from.y + (x - from.x) / (to.x - from.x) * (to.y - from.y);
+      if (share == 0.5) middle = {x, y};
+      straight = straight && std::abs(y - chord) <= tolerance;
+      if (!straight) break;
+    }
+    const bool splits = middle.x > from.x && middle.x < to.x && to.x - from.x > 1e-17 * width;
+    if (!straight && splits) {
+      // At the middle wherever the doubt arose.
+      ahead.push_back(middle);
+      continue;
+    }
+    result.x.push_back(to.x);
+    result.y.push_back(to.y);
+    ahead.pop_back();
+  }
+  return result;
+}
+
+ShallowNetwork to_relu_network(const Polyline& path, double negligible) {
+  ShallowNetwork network;
+  network.relu = true;
+  network.constant = path.y.front();
+  double slope = 0;
+  for (std::size_t i = 0; i + 1 < path.size(); ++i) {
+    const double next = (path.y[i + 1] - path.y[i]) / (path.x[i + 1] - path.x[i]);
+    const double change = next - slope;
+    if (std::abs(change) * (path.x.back() - path.x[i]) <= negligible) continue;
+    network.weights.push_back(1);
+    network.biases.push_back(-path.x[i]);
+    network.coefficients.push_back(change);
+    slope = next;
+  }
+  if (network.units() == 0) {  // a constant
+    network.weights = {1};
+    network.biases = {-path.x.front()};
+    network.coefficients = {0};
+  }
+  return network;
+}
+
+ReluFit fit_relu(const ScalarFunction& f, const Resolution& resolution, double epsilon,
+                 Index max_units) {
+  constexpr std::size_t kMostPoints = 400'000, kMostExactPoints = 4000;
+  double tolerance = epsilon / 100;
+  std::optional<Polyline> points;
+  while (!(points = sample_polyline(f, resolution, tolerance, kMostPoints))) tolerance *= 4;
+  const double tube = 0.99 * std::max(epsilon, 25 * tolerance) - tolerance;
+  ReluFit fit = fit_in_tube(*points, tube, 4 * tolerance, max_units);
+  fit.within = fit.within && 25 * tolerance <= epsilon;
+  if (!fit.within) return fit;
+  const double rounding = 1e-14 * std::max(resolution.scale, 1e-290);
+  const auto exact = sample_polyline(f, resolution, rounding, kMostExactPoints);
+  if (!exact) return fit;
+  return fit_exactly(*exact, fit.network.units()).value_or(fit);
+}
+
+ReluFit fit_relu(const Polyline& points, double epsilon, Index max_units) {
+  const double tube = 0.99 * epsilon;
+  ReluFit fit = fit_in_tube(points, tube, tube / 16, max_units);
+  if (!fit.within) return fit;
+  return fit_exactly(points, fit.network.units()).value_or(fit);
+}
+
+}  // namespace chainrule::internal

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace chainrule::tools {
+
+/// A line of a chart.
+struct ChartLine {
+  std::string name;
+  std::vector<std::pair<double, double>> points;
+  std::string style;  ///< of SVG: stroke, stroke-dasharray, ...
+};
+
+struct LineChart {
+  std::string title;
+  std::vector<ChartLine> lines;
+  std::vector<std::pair<double, std::string>> levels;  ///< horizontal lines and what they are
+  std::vector<double> ticks;                           ///< small marks on the axis of x
+  std::pair<double, double> x_range;
+};
+
+/// Lines with axes and a legend; as SVG for html_page(), in its colours.
+std::string svg_line_chart(const LineChart& chart);
+
+struct HeatMap {
+  std::string title;
+  std::pair<double, double> x_range;
+  std::pair<double, double> y_range;
+  std::function<double(double x, double y)> value;
+  bool around_zero = false;  ///< a scale that is white at 0, else from the least to the most
+};
+
+/// Colours on a grid, with a scale.
+std::string svg_heat_map(const HeatMap& map);
+
+}  // namespace chainrule::tools
