@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "infinite_gram.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "chainrule/kernels/dispatch.hpp"
+#include "dual_form.hpp"
+
+namespace chainrule::internal {
+namespace {
+
+using Family = DualActivation::Form::Family;
+
+constexpr Index kTileRows = 128;
+constexpr Index kTileColumns = 256;
+
+// Pairs whose 1 - |c| is below are computed again. An error e of c is one of e / sqrt(1 - |c|) of
+// the angle. The product that gives the first c has an error that grows with the columns.
+constexpr double kNearInputs = 1e-5;
+constexpr double kNearLater = 1e-7;
+// A series may lack this much of sqrt(E[phi(u)^2] E[phi(v)^2]).
+constexpr double kSeriesTolerance = 1e-14;
+
+DualKernel kernel_of(Family family) {
+  switch (family) {
+    case Family::kErf:
+      return DualKernel::kErf;
+    case Family::kSin:
+      return DualKernel::kSin;
+    case Family::kGelu:
+      return DualKernel::kGelu;
+    default:
+      return DualKernel::kRectifier;
+  }
+}
+
+/// Memory of one worker.
+struct Scratch {
+  Tensor k{{kTileRows, kTileColumns}, DType::kFloat64};
+  std::vector<double> input = std::vector<double>(kTileColumns);
+  std::vector<double> theta = std::vector<double>(kTileColumns);
+  std::vector<double> value_series;
+  std::vector<double> slope_series;
+  std::vector<unsigned char> again = std::vector<unsigned char>(kTileColumns);
+};
+
+/// Rows from `row` against columns from `column`.
+struct Tile {
+  Index row = 0;
+  Index rows = 0;
+  Index column = 0;
+  Index columns = 0;
+};
+
+class Gram {
+ public:
+  Gram(const InfiniteNetwork& network, const InfiniteSamples& x, const InfiniteSamples& z,
+       InfiniteKernel kernel)
+      : network_(network),
+        x_(x),
+        z_(z),
+        kernel_(kernel),
+        symmetric_(&x == &z),
+        kernels_(default_kernels()),
+        input_bias_(static_cast<std::size_t>(kTileColumns), network.dense[0].bias),
+        result_({x.rows(), z.rows()}, DType::kFloat64) {
+    for (std::size_t l = 0; l < network.hidden.size(); ++l) {
+      const auto& form = network.hidden[l].form();
+      const WeightPrior& prior = network.dense[l + 1];
+      const bool rectifier = form.family == Family::kRectifier;
+      layers_.push_back({.bias = prior.bias,
+                         .odd = prior.weight * (rectifier ? form.odd() : 1),
+                         .even = prior.weight * (rectifier ? form.even() : 0)});
+    }
+  }
+
+  Tensor compute(const Executor& executor) && {
+    transpose_columns(executor);
+    const std::vector<Tile> tiles = all_tiles();
+    std::vector<Scratch> scratch(static_cast<std::size_t>(executor.threads()));
+    const double pairs = static_cast<double>(x_.rows() * z_.rows()) / (symmetric_ ? 2 : 1);
+    const double flops =
+        pairs * (2 * static_cast<double>(x_.columns()) + 50 * static_cast<double>(layers_.size()));
+    executor.for_each(static_cast<Index>(tiles.size()), flops, [&](Index item, int worker) {
+      compute_tile(tiles[static_cast<std::size_t>(item)],
+                   scratch[static_cast<std::size_t>(worker)]);
+    });
+    return std::move(result_);
+  }
+
+ private:
+  // Panels of kTileColumns columns of Z^T, one behind the other in memory.
+  void transpose_columns(const Executor& executor) {
+    const Index count = (z_.rows() + kTileColumns - 1) / kTileColumns;
+    panels_.resize(static_cast<std::size_t>(count));
+    executor.for_each(
+        count, 4.0 * static_cast<double>(z_.rows() * z_.columns()), [&](Index p, int) {
+          MatrixView<const double> from = z_.scaled();
+          from.data = from.row(p * kTileColumns);
+          from.rows = std::min(kTileColumns, z_.rows() - p * kTileColumns);
+          // A product with one column adds in another order.
+          Tensor panel({z_.columns(), std::max(from.rows, Index{2})}, DType::kFloat64);
+          MatrixView<double> to = panel.as<double>();
+          to.columns = from.rows;
+          kernels_.f64.transpose(from, to);
+          panels_[static_cast<std::size_t>(p)] = std::move(panel);
+        });
+  }
+
+  std::vector<Tile> all_tiles() const {
+    std::vector<Tile> tiles;
+    for (Index j = 0; j < z_.rows(); j += kTileColumns) {
+      for (Index i = 0; i < x_.rows(); i += kTileRows) {
+        const Tile tile{.row = i,
+                        .rows = std::min(kTileRows, x_.rows() - i),
+                        .column = j,
+                        .columns = std::min(kTileColumns, z_.rows() - j)};
+        if (!symmetric_ || j < i + tile.rows) tiles.push_back(tile);
+      }
+    }
+    return tiles;
+  }
+
+  void compute_tile(const Tile& tile, Scratch& scratch) {
+    const Tensor& panel = panels_[static_cast<std::size_t>(tile.column / kTileColumns)];
+    MatrixView<double> k = scratch.k.as<double>();
+    k.rows = tile.rows;
+    k.columns = panel.columns();
+    const MatrixView<const double> x = x_.scaled();
+    kernels_.f64.gemm({.data = x.row(tile.row), .row_stride = x.ld, .column_stride = 1},
+                      panel.as<double>(), k, false, {.bias = input_bias_.data()});
+    const MatrixView<double> result = result_.as<double>();
+    for (Index r = 0; r < tile.rows; ++r) {
+      const Index i = tile.row + r;
+      const Index columns = symmetric_ ? std::min(tile.columns, i + 1 - tile.column) : tile.columns;
+      if (columns <= 0) continue;
+      compute_row({.row = i, .rows = 1, .column = tile.column, .columns = columns}, k.row(r),
+                  scratch);
+      const double* const from = kernel_ == InfiniteKernel::kNngp ? k.row(r) : scratch.theta.data();
+      std::copy_n(from, columns, result.row(i) + tile.column);
+    }
+    if (symmetric_) mirror(tile);
+  }
+
+  void mirror(const Tile& tile) {
+    const MatrixView<double> result = result_.as<double>();
+    if (tile.column + tile.columns <= tile.row) {
+      kernels_.f64.transpose(
+          {result.row(tile.row) + tile.column, tile.rows, tile.columns, result.ld},
+          {result.row(tile.column) + tile.row, tile.columns, tile.rows, result.ld});
+      return;
+    }
+    for (Index i = tile.row; i < tile.row + tile.rows; ++i) {
+      for (Index j = tile.column; j < std::min(i, tile.column + tile.columns); ++j) {
+        result(j, i) = result(i, j);
+      }
+    }
+  }
+
+  // Takes a row of K^0 through the layers, to its end in k and scratch.theta.
+  void compute_row(const Tile& row, double* k, Scratch& scratch) {
+    const auto count = static_cast<std::size_t>(row.columns);
+    std::copy_n(k, count, scratch.input.data());
+    std::copy_n(k, count, scratch.theta.data());
+    bool again = false;
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+      const double largest = apply_layer(l, row, k, scratch);
+      again |= largest > largest_allowed(l, row.row);
+    }
+    std::fill_n(scratch.again.begin(), count, static_cast<unsigned char>(0));
+    if (again) find_inexact(row, k, scratch);
+    if (symmetric_ && row.row < row.column + row.columns) {
+      scratch.again[static_cast<std::size_t>(row.row - row.column)] = 1;
+      again = true;
+    }
+    if (!again) return;
+    for (Index j = 0; j < row.columns; ++j) {
+      if (scratch.again[static_cast<std::size_t>(j)] == 0) continue;
+      const double value = pair_kernel(network_, x_, row.row, z_, row.column + j, kernel_);
+      k[j] = value;
+      scratch.theta[static_cast<std::size_t>(j)] = value;
+    }
+  }
+
+  double* theta_of(Scratch& scratch) const {
+    return kernel_ == InfiniteKernel::kNtk ? scratch.theta.data() : nullptr;
+  }
+
+  DualFactors factors(std::size_t l, const Tile& row) const {
+    const auto& x = x_.layer(l);
+    const auto& z = z_.layer(l);
+    return {.first = x.first[static_cast<std::size_t>(row.row)],
+            .second = x.second[static_cast<std::size_t>(row.row)],
+            .column_first = z.first.data() + row.column,
+            .column_second = z.second.data() + row.column};
+  }
+
+  // Coefficients of a row, and those of its columns as far as they go.
+  static DualSeries series(const Tensor& x, const Tensor& z, const Tile& row,
+                           std::vector<double>& coefficients) {
+    const MatrixView<const double> from = x.as<double>();
+    coefficients.clear();
+    Index terms = 0;
+    for (Index k = 0; k < from.rows; ++k) {
+      coefficients.push_back(from(k, row.row));
+      if (from(k, row.row) != 0) terms = k + 1;
+    }
+    MatrixView<const double> columns = z.as<double>();
+    columns.data += row.column;
+    columns.columns = row.columns;
+    columns.rows = terms;
+    return {.row = coefficients.data(), .columns = columns};
+  }
+
+  double apply_layer(std::size_t l, const Tile& row, double* k, Scratch& scratch) const {
+    const Family family = network_.hidden[l].form().family;
+    double* const theta = theta_of(scratch);
+    if (family != Family::kSmooth) {
+      const auto kernel = kernels_.dual.layer[static_cast<std::size_t>(kernel_of(family))];
+      return kernel(layers_[l], factors(l, row), row.columns, k, theta);
+    }
+    const DualSeries values =
+        series(x_.layer(l).values, z_.layer(l).values, row, scratch.value_series);
+    DualSeries slopes;
+    if (theta != nullptr) {
+      slopes = series(x_.layer(l).slopes, z_.layer(l).slopes, row, scratch.slope_series);
+    }
+    return kernels_.dual.series(layers_[l], factors(l, row), values, slopes, row.columns, k, theta);
+  }
+
+  // How large apply_layer()'s result may be before a pair of the row may need a second look.
+  double largest_allowed(std::size_t l, Index i) const {
+    const auto& layer = x_.layer(l);
+    const auto at = static_cast<std::size_t>(i);
+    if (network_.hidden[l].form().family == Family::kSmooth) {
+      const double tail = std::max(layer.value_tail[at], layer.slope_tail[at]);
+      // No column lacks more than all.
+      return std::sqrt(tail) > kSeriesTolerance ? 0 : 2;
+    }
+    return 1 - (l == 0 ? kNearInputs : kNearLater);
+  }
+
+  bool is_inexact(std::size_t l, const Tile& row, Index j, double k) const {
+    const auto& x = x_.layer(l);
+    const auto& z = z_.layer(l);
+    const auto i = static_cast<std::size_t>(row.row);
+    const auto at = static_cast<std::size_t>(row.column + j);
+    const double t = std::abs(k * (x.second[i] * z.second[at]));
+    if (network_.hidden[l].form().family != Family::kSmooth) return t > largest_allowed(l, row.row);
+    const double tail =
+        std::max(x.value_tail[i] * z.value_tail[at], x.slope_tail[i] * z.slope_tail[at]);
+    const auto terms = static_cast<double>(x.values.rows());
+    return std::pow(std::min(t, 1.0), terms) * std::sqrt(tail) > kSeriesTolerance;
+  }
+
+  // Goes through the layers once more to see which pairs of the row they are.
+  void find_inexact(const Tile& row, double* k, Scratch& scratch) {
+    const std::vector<double> last(k, k + row.columns);
+    const std::vector<double> last_theta(scratch.theta.begin(),
+                                         scratch.theta.begin() + row.columns);
+    std::copy_n(scratch.input.data(), row.columns, k);
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+      for (Index j = 0; j < row.columns; ++j) {
+        if (is_inexact(l, row, j, k[j])) scratch.again[static_cast<std::size_t>(j)] = 1;
+      }
+      if (l + 1 < layers_.size()) apply_layer(l, row, k, scratch);
+    }
+    std::copy(last.begin(), last.end(), k);
+    std::copy(last_theta.begin(), last_theta.end(), scratch.theta.begin());
+  }
+
+  const InfiniteNetwork& network_;
+  const InfiniteSamples& x_;
+  const InfiniteSamples& z_;
+  InfiniteKernel kernel_;
+  bool symmetric_;
+  const KernelTable& kernels_;
+  std::vector<double> input_bias_;
+  std::vector<DualLayer> layers_;
+  std::vector<Tensor> panels_;
+  Tensor result_;
+};
+
+}  // namespace
+
+Tensor infinite_gram(const InfiniteNetwork& network, const InfiniteSamples& x,
+                     const InfiniteSamples& z, InfiniteKernel kernel, const Executor& executor) {
+  return Gram(network, x, z, kernel).compute(executor);
+}
+
+}  // namespace chainrule::internal
