@@ -124,7 +124,7 @@ struct GeluDual {
   }
 };
 
-/// The loop over the pairs of a row: step(pairs, j, lanes) gives a body.
+/// The loop over the pairs of a row: step(pairs) gives a body.
 template <class B, class Step>
 double for_each_pair(const DualFactors& factors, Index count, double* k, double* theta, Step step) {
   B largest(0.0);
@@ -137,7 +137,7 @@ double for_each_pair(const DualFactors& factors, Index count, double* k, double*
                    .t = B(0.0)};
     p.t = p.k * (p.second_x * p.second_z);
     largest = larger(lanes.keep(abs(p.t), B(0.0)), largest);
-    const auto body = step(p, j, lanes);
+    const auto body = step(p);
     lanes.store(k + j, body.value);
     if (theta != nullptr) {
       lanes.store(theta + j, fma(body.slope, lanes.load(theta + j), body.value));
@@ -151,36 +151,75 @@ double dual_layer(const DualLayer& layer, const DualFactors& factors, Index coun
                   double* theta) {
   const DualWeights<B> weights(layer);
   return for_each_pair<B>(factors, count, k, theta,
-                          [&](const DualPairs<B>& p, Index, auto) { return Body<B>(p, weights); });
+                          [&](const DualPairs<B>& p) { return Body<B>(p, weights); });
 }
 
-/// sum a_k(x) a_k(z) c^k by Horner's rule.
-template <class B, class Lanes>
-B hermite_sum(const DualSeries& series, Index j, B c, Lanes lanes) {
-  B sum(0.0);
+/// sum a_k(x) a_k(z) c^k by Horner's rule, of N vectors from column j on: one alone would wait for
+/// each of its additions.
+template <class B, int N, class Lanes>
+void hermite_sums(const DualSeries& series, Index j, const B (&c)[N], Lanes lanes, B (&sum)[N]) {
+  unrolled<N>([&](auto v) { sum[v] = B(0.0); });
   for (Index k = series.columns.rows; k-- > 0;) {
-    sum = fma(sum, c, B(series.row[k]) * lanes.load(series.columns.row(k) + j));
+    const double* const column = series.columns.row(k) + j;
+    const B factor(series.row[k]);
+    if (series.row[k] == 0) {  // every other one of an odd or even function
+      unrolled<N>([&](auto v) { sum[v] = sum[v] * c[v]; });
+    } else {
+      unrolled<N>(
+          [&](auto v) { sum[v] = fma(sum[v], c[v], factor * lanes.load(column + v * kLanes<B>)); });
+    }
   }
-  return sum;
 }
 
+/// One call of dual_series().
 template <class B>
-struct SeriesDual {
-  B value;
-  B slope;
+struct SeriesCall {
+  DualWeights<B> weights;
+  const DualFactors& factors;
+  const DualSeries& values;
+  const DualSeries& slopes;
+  double* k;
+  double* theta;
+  B largest = B(0.0);
+
+  template <int N, class Lanes>
+  void apply(Index j, Lanes lanes) {
+    B c[N];
+    unrolled<N>([&](auto v) {
+      const Index at = j + v * kLanes<B>;
+      const B scale = B(factors.second) * lanes.load(factors.column_second + at);
+      const B t = lanes.load(k + at) * scale;
+      largest = larger(lanes.keep(abs(t), B(0.0)), largest);
+      c[v] = at_most(at_least(t, B(-1.0)), B(1.0));
+    });
+    B sum[N];
+    hermite_sums<B, N>(values, j, c, lanes, sum);
+    B value[N];
+    unrolled<N>([&](auto v) {
+      value[v] = fma(weights.odd, sum[v], weights.bias);
+      lanes.store(k + j + v * kLanes<B>, value[v]);
+    });
+    if (theta == nullptr) return;
+    hermite_sums<B, N>(slopes, j, c, lanes, sum);
+    unrolled<N>([&](auto v) {
+      double* const to = theta + j + v * kLanes<B>;
+      lanes.store(to, fma(weights.odd * sum[v], lanes.load(to), value[v]));
+    });
+  }
 };
 
 template <class B>
 double dual_series(const DualLayer& layer, const DualFactors& factors, const DualSeries& values,
                    const DualSeries& slopes, Index count, double* k, double* theta) {
-  const DualWeights<B> w(layer);
-  return for_each_pair<B>(
-      factors, count, k, theta, [&](const DualPairs<B>& p, Index j, auto lanes) {
-        const B c = at_most(at_least(p.t, B(-1.0)), B(1.0));
-        SeriesDual<B> body{fma(w.odd, hermite_sum(values, j, c, lanes), w.bias), B(0.0)};
-        if (theta != nullptr) body.slope = w.odd * hermite_sum(slopes, j, c, lanes);
-        return body;
-      });
+  constexpr int kVectors = 4;
+  SeriesCall<B> call{DualWeights<B>(layer), factors, values, slopes, k, theta};
+  Index j = 0;
+  for (; j + kVectors * kLanes<B> <= count; j += kVectors * kLanes<B>) {
+    call.template apply<kVectors>(j, Whole<B>{});
+  }
+  for_each_vector<B>(count - j,
+                     [&](Index at, auto lanes) { call.template apply<1>(j + at, lanes); });
+  return reduce_max(call.largest);
 }
 
 template <class B>
