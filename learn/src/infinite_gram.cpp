@@ -19,7 +19,8 @@ constexpr Index kTileRows = 128;
 constexpr Index kTileColumns = 256;
 
 // Pairs whose 1 - |c| is below are computed again. An error e of c is one of e / sqrt(1 - |c|) of
-// the angle. The product that gives the first c has an error that grows with the columns.
+// the angle. The product that gives the first c has an error that grows with the columns, and the
+// first rectifier is the first to mind it.
 constexpr double kNearInputs = 1e-5;
 constexpr double kNearLater = 1e-7;
 // A series may lack this much of sqrt(E[phi(u)^2] E[phi(v)^2]).
@@ -68,6 +69,7 @@ class Gram {
         kernels_(default_kernels()),
         input_bias_(static_cast<std::size_t>(kTileColumns), network.dense[0].bias),
         result_({x.rows(), z.rows()}, DType::kFloat64) {
+    bool any_rectifier = false;
     for (std::size_t l = 0; l < network.hidden.size(); ++l) {
       const auto& form = network.hidden[l].form();
       const WeightPrior& prior = network.dense[l + 1];
@@ -75,6 +77,13 @@ class Gram {
       layers_.push_back({.bias = prior.bias,
                          .odd = prior.weight * (rectifier ? form.odd() : 1),
                          .even = prior.weight * (rectifier ? form.even() : 0)});
+      near_.push_back(l == 0 || (rectifier && !any_rectifier) ? kNearInputs : kNearLater);
+      any_rectifier |= rectifier;
+      DualMoments& largest = largest_tails_.emplace_back();
+      for (const double tail : z.layer(l).value_tail) largest.value = std::max(largest.value, tail);
+      for (const double tail : z.layer(l).slope_tail) {
+        largest.derivative = std::max(largest.derivative, tail);
+      }
     }
   }
 
@@ -172,7 +181,7 @@ class Gram {
       again |= largest > largest_allowed(l, row.row);
     }
     std::fill_n(scratch.again.begin(), count, static_cast<unsigned char>(0));
-    if (again) find_inexact(row, k, scratch);
+    if (again) find_inexact(row, scratch);
     if (symmetric_ && row.row < row.column + row.columns) {
       scratch.again[static_cast<std::size_t>(row.row - row.column)] = 1;
       again = true;
@@ -237,40 +246,53 @@ class Gram {
     const auto& layer = x_.layer(l);
     const auto at = static_cast<std::size_t>(i);
     if (network_.hidden[l].form().family == Family::kSmooth) {
-      const double tail = std::max(layer.value_tail[at], layer.slope_tail[at]);
-      // No column lacks more than all.
-      return std::sqrt(tail) > kSeriesTolerance ? 0 : 2;
+      const double tail = std::max(layer.value_tail[at] * largest_tails_[l].value,
+                                   layer.slope_tail[at] * largest_tails_[l].derivative);
+      // No column lacks more.
+      return std::pow(kSeriesTolerance / std::sqrt(tail),
+                      1 / static_cast<double>(layer.values.rows()));
     }
-    return 1 - (l == 0 ? kNearInputs : kNearLater);
+    return 1 - near_[l];
   }
 
-  bool is_inexact(std::size_t l, const Tile& row, Index j, double k) const {
+  // Marks the pairs that need a second look by what they are in front of layer l.
+  void mark_inexact(std::size_t l, const Tile& row, const std::vector<double>& k,
+                    Scratch& scratch) const {
+    const auto i = static_cast<std::size_t>(row.row);
+    const auto first = static_cast<std::size_t>(row.column);
     const auto& x = x_.layer(l);
     const auto& z = z_.layer(l);
-    const auto i = static_cast<std::size_t>(row.row);
-    const auto at = static_cast<std::size_t>(row.column + j);
-    const double t = std::abs(k * (x.second[i] * z.second[at]));
-    if (network_.hidden[l].form().family != Family::kSmooth) return t > largest_allowed(l, row.row);
-    const double tail =
-        std::max(x.value_tail[i] * z.value_tail[at], x.slope_tail[i] * z.slope_tail[at]);
+    const double allowed = largest_allowed(l, row.row);
+    const bool smooth = network_.hidden[l].form().family == Family::kSmooth;
     const auto terms = static_cast<double>(x.values.rows());
-    return std::pow(std::min(t, 1.0), terms) * std::sqrt(tail) > kSeriesTolerance;
+    for (std::size_t j = 0; j < static_cast<std::size_t>(row.columns); ++j) {
+      const double t = std::abs(k[j] * (x.second[i] * z.second[first + j]));
+      if (!(t > allowed)) continue;
+      if (smooth) {
+        const double tail = std::max(x.value_tail[i] * z.value_tail[first + j],
+                                     x.slope_tail[i] * z.slope_tail[first + j]);
+        if (std::pow(std::min(t, 1.0), terms) * std::sqrt(tail) <= kSeriesTolerance) continue;
+      }
+      scratch.again[j] = 1;
+    }
   }
 
   // Goes through the layers once more to see which pairs of the row they are.
-  void find_inexact(const Tile& row, double* k, Scratch& scratch) {
-    const std::vector<double> last(k, k + row.columns);
-    const std::vector<double> last_theta(scratch.theta.begin(),
-                                         scratch.theta.begin() + row.columns);
-    std::copy_n(scratch.input.data(), row.columns, k);
+  void find_inexact(const Tile& row, Scratch& scratch) const {
+    const auto count = static_cast<std::size_t>(row.columns);
+    const std::vector<double> last_theta = scratch.theta;
+    std::vector<double> now(scratch.input.begin(), scratch.input.begin() + row.columns);
+    std::vector<double> before;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
-      for (Index j = 0; j < row.columns; ++j) {
-        if (is_inexact(l, row, j, k[j])) scratch.again[static_cast<std::size_t>(j)] = 1;
+      before = now;
+      if (apply_layer(l, row, now.data(), scratch) > largest_allowed(l, row.row)) {
+        mark_inexact(l, row, before, scratch);
       }
-      if (l + 1 < layers_.size()) apply_layer(l, row, k, scratch);
+      for (std::size_t j = 0; j < count; ++j) {
+        if (scratch.again[j] != 0) now[j] = 0;  // found, and so out of the way
+      }
     }
-    std::copy(last.begin(), last.end(), k);
-    std::copy(last_theta.begin(), last_theta.end(), scratch.theta.begin());
+    scratch.theta = last_theta;
   }
 
   const InfiniteNetwork& network_;
@@ -281,6 +303,8 @@ class Gram {
   const KernelTable& kernels_;
   std::vector<double> input_bias_;
   std::vector<DualLayer> layers_;
+  std::vector<double> near_;
+  std::vector<DualMoments> largest_tails_;
   std::vector<Tensor> panels_;
   Tensor result_;
 };

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <map>
 #include <numbers>
+#include <type_traits>
 #include <utility>
 
 #include "chainrule/core/error.hpp"
@@ -42,6 +43,29 @@ struct SeriesNodes {
   NormalRule rule;
   Tensor table;
 };
+
+template <class View>
+View rows_of(View view, Index first, Index count) {
+  const Index bytes = first * view.ld * size_of(view.dtype);
+  if constexpr (std::is_same_v<View, TensorView>) {
+    view.data = static_cast<std::byte*>(view.data) + bytes;
+  } else {
+    view.data = static_cast<const std::byte*>(view.data) + bytes;
+  }
+  view.rows = count;
+  return view;
+}
+
+[[noreturn]] void refuse_row(const Tensor& x, Index i, std::string_view name, double variance) {
+  for (Index k = 0; k < x.columns(); ++k) {
+    if (const double value = element(x.view(), i, k); !std::isfinite(value)) {
+      throw ArgumentError(fmt::format("infinite width: {}({}, {}) is {}, expected finite numbers",
+                                      name, i, k, value));
+    }
+  }
+  throw ArgumentError(fmt::format(
+      "infinite width: row {} of {} has variance {}, expected less than 1e154", i, name, variance));
+}
 
 // (node, k): the normalized Hermite polynomial h_k at a node times the node's weight.
 Tensor hermite_table(const NormalRule& rule) {
@@ -134,24 +158,16 @@ void InfiniteSamples::add_input(const InfiniteNetwork& network, const Tensor& x,
   const WeightPrior& prior = network.dense[0];
   const double scale = std::sqrt(prior.weight / static_cast<double>(columns));
   scaled_ = Tensor({rows, columns}, DType::kFloat64);
-  const auto to = scaled_.as<double>();
   auto& variances = variances_.emplace_back(static_cast<std::size_t>(rows));
   const auto task = [&](Index block, int) {
-    for (Index i = block * kBlock; i < std::min(rows, (block + 1) * kBlock); ++i) {
-      for (Index k = 0; k < columns; ++k) {
-        const double value = element(x.view(), i, k);
-        if (!std::isfinite(value)) {
-          throw ArgumentError(fmt::format(
-              "infinite width: {}({}, {}) is {}, expected finite numbers", name, i, k, value));
-        }
-        to(i, k) = value * scale;
-      }
-      const double variance = sum_of_squares(to.row(i), columns) + prior.bias;
-      if (!std::isfinite(variance * variance)) {
-        throw ArgumentError(
-            fmt::format("infinite width: row {} of {} has variance {}, expected less than 1e154", i,
-                        name, variance));
-      }
+    const Index first = block * kBlock;
+    const Index count = std::min(kBlock, rows - first);
+    copy_values(rows_of(x.view(), first, count), rows_of(scaled_.view(), first, count));
+    for (Index i = first; i < first + count; ++i) {
+      double* const row = scaled_.as<double>().row(i);
+      for (Index k = 0; k < columns; ++k) row[k] *= scale;
+      const double variance = sum_of_squares(row, columns) + prior.bias;
+      if (!std::isfinite(variance * variance)) refuse_row(x, i, name, variance);
       variances[static_cast<std::size_t>(i)] = variance;
     }
   };

@@ -15,22 +15,29 @@ namespace {
 
 using Form = DualActivation::Form;
 
-constexpr double kReach = 10;            // the density beyond is 1e-22 of that at 0
-constexpr double kFirstStep = 0.5;       // the density alone has converged to 1e-34
-constexpr double kLastStep = 1.0 / 512;  // of tanh, enough for variances up to 20,000
+constexpr double kReach = 10;             // the density beyond is 1e-22 of that at 0
+constexpr double kFirstStep = 0.5;        // the density alone has converged to 1e-34
+constexpr double kLastStep = 1.0 / 1024;  // of tanh, enough for variances up to 20,000
 constexpr double kConverged = 1e-14;
 
 double density(double g) { return std::exp(-g * g / 2) / std::sqrt(2 * std::numbers::pi); }
 
-DualMoments second_moments(const Form& form, double sigma, const NormalRule& rule) {
-  DualMoments sum;
+struct Moments {
+  DualMoments first;
+  DualMoments second;
+};
+
+Moments moments(const Form& form, double sigma, const NormalRule& rule) {
+  Moments sum;
   for (std::size_t k = 0; k < rule.nodes.size(); ++k) {
     const double value = form.phi(sigma * rule.nodes[k]);
     const double slope = form.derivative(sigma * rule.nodes[k]);
-    sum.value += rule.weights[k] * value * value;
-    sum.derivative += rule.weights[k] * slope * slope;
+    sum.first.value += rule.weights[k] * value;
+    sum.first.derivative += rule.weights[k] * slope;
+    sum.second.value += rule.weights[k] * value * value;
+    sum.second.derivative += rule.weights[k] * slope * slope;
   }
-  if (!std::isfinite(sum.value) || !std::isfinite(sum.derivative)) {
+  if (!std::isfinite(sum.second.value) || !std::isfinite(sum.second.derivative)) {
     throw ArgumentError(fmt::format(
         "activation '{}': phi or its derivative is not finite on [-{}, {}], expected finite values",
         form.name, kReach * sigma, kReach * sigma));
@@ -38,7 +45,11 @@ DualMoments second_moments(const Form& form, double sigma, const NormalRule& rul
   return sum;
 }
 
-bool is_close(double a, double b) { return std::abs(a - b) <= kConverged * std::abs(b); }
+// The means as well: the squares of |x| and its derivative have no kink.
+bool is_close(double first, double finer_first, double second, double finer_second) {
+  return std::abs(first - finer_first) <= kConverged * std::sqrt(finer_second) &&
+         std::abs(second - finer_second) <= kConverged * finer_second;
+}
 
 // Along a direction in which u and v move `share` as fast as along their own.
 NormalRule rule_along(double step, double share) {
@@ -56,11 +67,13 @@ NormalRule::NormalRule(double step, double reach) {
 }
 
 double converged_step(const Form& form, double sigma) {
-  DualMoments before = second_moments(form, sigma, NormalRule(kFirstStep, kReach));
+  Moments before = moments(form, sigma, NormalRule(kFirstStep, kReach));
   for (double step = kFirstStep * std::numbers::sqrt2 / 2; step >= kLastStep;
        step *= std::numbers::sqrt2 / 2) {
-    const DualMoments now = second_moments(form, sigma, NormalRule(step, kReach));
-    if (is_close(before.value, now.value) && is_close(before.derivative, now.derivative)) {
+    const Moments now = moments(form, sigma, NormalRule(step, kReach));
+    if (is_close(before.first.value, now.first.value, before.second.value, now.second.value) &&
+        is_close(before.first.derivative, now.first.derivative, before.second.derivative,
+                 now.second.derivative)) {
       return step;
     }
     before = now;
@@ -73,7 +86,7 @@ double converged_step(const Form& form, double sigma) {
 
 DualMoments smooth_moments(const Form& form, double variance) {
   const double sigma = std::sqrt(variance);
-  return second_moments(form, sigma, NormalRule(converged_step(form, sigma), kReach));
+  return moments(form, sigma, NormalRule(converged_step(form, sigma), kReach)).second;
 }
 
 // u = sx (C g + S h) and v = sz (C g - S h) with independent g and h.

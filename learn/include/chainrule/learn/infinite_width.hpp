@@ -61,11 +61,12 @@ CHAINRULE_API InfiniteNetwork infinite_network(std::span<const Layer> layers, We
 // same bits on both sides) without z. An element's bits depend on its two rows alone, not on the
 // number of threads or rows. Memory beyond the result grows with n + m.
 //
-// Each is within 1e-13 of sqrt(K_ii K_jj), by quadrature 1e-12. The product of X and Z^T leaves
-// pairs of nearly parallel inputs with half of their digits: they are found (1 - |c| < 1e-5) and
-// computed again from differences of the unit vectors, whose distances carry through the layers.
-// Quadrature costs 1 to 4 n series coefficients a layer, and a rule in two dimensions for the few
-// pairs where those do not suffice.
+// Each element is within 1e-13 of sqrt(K_ii K_jj), by quadrature 1e-12. The product of X and Z^T
+// leaves pairs of nearly parallel inputs with half of their digits: they are found (1 - |c| < 1e-5;
+// in later layers 1e-7) and computed again from differences of the unit vectors, whose distances
+// carry through the layers. Activations without a closed form are expanded in Hermite polynomials
+// for each row and layer (256 terms, Mehler's formula); where variances are so large and |c| so
+// near 1 that those do not suffice, a pair takes the rule of DualActivation, some 1e-4 to 1 s each.
 //
 // ShapeError when x and z have different columns, or none; ArgumentError for an element that is not
 // finite or an activation whose moments overflow; UnsupportedError for an activation that is not
