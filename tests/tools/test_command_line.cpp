@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 TEST(CommandLine, EverySubcommandExplainsItselfWithExamples) {
-  for (const std::string name : {"info", "gradcheck", "train", "evaluate", "predict"}) {
+  for (const std::string name : {"info", "gradcheck", "train", "evaluate", "predict", "kernel"}) {
     EXPECT_THAT(run_ok({name, "--help"}), AllOf(HasSubstr("Examples:\n  chainrule " + name),
                                                 HasSubstr("Usage: chainrule " + name)));
     EXPECT_THAT(run_ok({"--help"}), HasSubstr("\n  " + name + " "));
