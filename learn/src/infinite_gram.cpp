@@ -49,7 +49,7 @@ struct Scratch {
   std::vector<unsigned char> again = std::vector<unsigned char>(kTileColumns);
 };
 
-/// Rows from `row` against columns from `column`.
+/// Rows from `row` against columns from `column`, of the result; a single row is one of x.
 struct Tile {
   Index row = 0;
   Index rows = 0;
@@ -59,16 +59,18 @@ struct Tile {
 
 class Gram {
  public:
-  Gram(const InfiniteNetwork& network, const InfiniteSamples& x, const InfiniteSamples& z,
-       InfiniteKernel kernel)
+  Gram(const InfiniteNetwork& network, const InfiniteSamples& x, Index first,
+       const InfiniteSamples& z, InfiniteKernel kernel, MatrixView<double> result)
       : network_(network),
         x_(x),
+        first_(first),
         z_(z),
         kernel_(kernel),
-        symmetric_(&x == &z),
+        same_(&x == &z),
+        symmetric_(same_ && result.rows == x.rows() && result.columns == x.rows()),
         kernels_(default_kernels()),
         input_bias_(static_cast<std::size_t>(kTileColumns), network.dense[0].bias),
-        result_({x.rows(), z.rows()}, DType::kFloat64) {
+        result_(result) {
     bool any_rectifier = false;
     for (std::size_t l = 0; l < network.hidden.size(); ++l) {
       const auto& form = network.hidden[l].form();
@@ -87,47 +89,46 @@ class Gram {
     }
   }
 
-  Tensor compute(const Executor& executor) && {
+  void compute(const Executor& executor) {
     transpose_columns(executor);
     const std::vector<Tile> tiles = all_tiles();
     std::vector<Scratch> scratch(static_cast<std::size_t>(executor.threads()));
-    const double pairs = static_cast<double>(x_.rows() * z_.rows()) / (symmetric_ ? 2 : 1);
+    const double pairs = static_cast<double>(result_.rows * result_.columns) / (symmetric_ ? 2 : 1);
     const double flops =
         pairs * (2 * static_cast<double>(x_.columns()) + 50 * static_cast<double>(layers_.size()));
     executor.for_each(static_cast<Index>(tiles.size()), flops, [&](Index item, int worker) {
       compute_tile(tiles[static_cast<std::size_t>(item)],
                    scratch[static_cast<std::size_t>(worker)]);
     });
-    return std::move(result_);
   }
 
  private:
   // Panels of kTileColumns columns of Z^T, one behind the other in memory.
   void transpose_columns(const Executor& executor) {
-    const Index count = (z_.rows() + kTileColumns - 1) / kTileColumns;
+    const Index columns = result_.columns;
+    const Index count = (columns + kTileColumns - 1) / kTileColumns;
     panels_.resize(static_cast<std::size_t>(count));
-    executor.for_each(
-        count, 4.0 * static_cast<double>(z_.rows() * z_.columns()), [&](Index p, int) {
-          MatrixView<const double> from = z_.scaled();
-          from.data = from.row(p * kTileColumns);
-          from.rows = std::min(kTileColumns, z_.rows() - p * kTileColumns);
-          // A product with one column adds in another order.
-          Tensor panel({z_.columns(), std::max(from.rows, Index{2})}, DType::kFloat64);
-          MatrixView<double> to = panel.as<double>();
-          to.columns = from.rows;
-          kernels_.f64.transpose(from, to);
-          panels_[static_cast<std::size_t>(p)] = std::move(panel);
-        });
+    executor.for_each(count, 4.0 * static_cast<double>(columns * z_.columns()), [&](Index p, int) {
+      MatrixView<const double> from = z_.scaled();
+      from.data = from.row(p * kTileColumns);
+      from.rows = std::min(kTileColumns, columns - p * kTileColumns);
+      // A product with one column adds in another order.
+      Tensor panel({z_.columns(), std::max(from.rows, Index{2})}, DType::kFloat64);
+      MatrixView<double> to = panel.as<double>();
+      to.columns = from.rows;
+      kernels_.f64.transpose(from, to);
+      panels_[static_cast<std::size_t>(p)] = std::move(panel);
+    });
   }
 
   std::vector<Tile> all_tiles() const {
     std::vector<Tile> tiles;
-    for (Index j = 0; j < z_.rows(); j += kTileColumns) {
-      for (Index i = 0; i < x_.rows(); i += kTileRows) {
+    for (Index j = 0; j < result_.columns; j += kTileColumns) {
+      for (Index i = 0; i < result_.rows; i += kTileRows) {
         const Tile tile{.row = i,
-                        .rows = std::min(kTileRows, x_.rows() - i),
+                        .rows = std::min(kTileRows, result_.rows - i),
                         .column = j,
-                        .columns = std::min(kTileColumns, z_.rows() - j)};
+                        .columns = std::min(kTileColumns, result_.columns - j)};
         if (!symmetric_ || j < i + tile.rows) tiles.push_back(tile);
       }
     }
@@ -140,32 +141,30 @@ class Gram {
     k.rows = tile.rows;
     k.columns = panel.columns();
     const MatrixView<const double> x = x_.scaled();
-    kernels_.f64.gemm({.data = x.row(tile.row), .row_stride = x.ld, .column_stride = 1},
+    kernels_.f64.gemm({.data = x.row(first_ + tile.row), .row_stride = x.ld, .column_stride = 1},
                       panel.as<double>(), k, false, {.bias = input_bias_.data()});
-    const MatrixView<double> result = result_.as<double>();
     for (Index r = 0; r < tile.rows; ++r) {
       const Index i = tile.row + r;
       const Index columns = symmetric_ ? std::min(tile.columns, i + 1 - tile.column) : tile.columns;
       if (columns <= 0) continue;
-      compute_row({.row = i, .rows = 1, .column = tile.column, .columns = columns}, k.row(r),
-                  scratch);
+      compute_row({.row = first_ + i, .rows = 1, .column = tile.column, .columns = columns},
+                  k.row(r), scratch);
       const double* const from = kernel_ == InfiniteKernel::kNngp ? k.row(r) : scratch.theta.data();
-      std::copy_n(from, columns, result.row(i) + tile.column);
+      std::copy_n(from, columns, result_.row(i) + tile.column);
     }
     if (symmetric_) mirror(tile);
   }
 
   void mirror(const Tile& tile) {
-    const MatrixView<double> result = result_.as<double>();
     if (tile.column + tile.columns <= tile.row) {
       kernels_.f64.transpose(
-          {result.row(tile.row) + tile.column, tile.rows, tile.columns, result.ld},
-          {result.row(tile.column) + tile.row, tile.columns, tile.rows, result.ld});
+          {result_.row(tile.row) + tile.column, tile.rows, tile.columns, result_.ld},
+          {result_.row(tile.column) + tile.row, tile.columns, tile.rows, result_.ld});
       return;
     }
     for (Index i = tile.row; i < tile.row + tile.rows; ++i) {
       for (Index j = tile.column; j < std::min(i, tile.column + tile.columns); ++j) {
-        result(j, i) = result(i, j);
+        result_(j, i) = result_(i, j);
       }
     }
   }
@@ -182,7 +181,7 @@ class Gram {
     }
     std::fill_n(scratch.again.begin(), count, static_cast<unsigned char>(0));
     if (again) find_inexact(row, scratch);
-    if (symmetric_ && row.row < row.column + row.columns) {
+    if (same_ && row.row >= row.column && row.row < row.column + row.columns) {
       scratch.again[static_cast<std::size_t>(row.row - row.column)] = 1;
       again = true;
     }
@@ -297,8 +296,10 @@ class Gram {
 
   const InfiniteNetwork& network_;
   const InfiniteSamples& x_;
+  Index first_;  ///< row of x that is the result's first
   const InfiniteSamples& z_;
   InfiniteKernel kernel_;
+  bool same_;
   bool symmetric_;
   const KernelTable& kernels_;
   std::vector<double> input_bias_;
@@ -306,14 +307,15 @@ class Gram {
   std::vector<double> near_;
   std::vector<DualMoments> largest_tails_;
   std::vector<Tensor> panels_;
-  Tensor result_;
+  MatrixView<double> result_;
 };
 
 }  // namespace
 
-Tensor infinite_gram(const InfiniteNetwork& network, const InfiniteSamples& x,
-                     const InfiniteSamples& z, InfiniteKernel kernel, const Executor& executor) {
-  return Gram(network, x, z, kernel).compute(executor);
+void infinite_gram(const InfiniteNetwork& network, const InfiniteSamples& x, Index first,
+                   const InfiniteSamples& z, InfiniteKernel kernel, MatrixView<double> k,
+                   const Executor& executor) {
+  Gram(network, x, first, z, kernel, k).compute(executor);
 }
 
 }  // namespace chainrule::internal

@@ -61,8 +61,10 @@ class InfiniteSamples {
 double pair_kernel(const InfiniteNetwork& network, const InfiniteSamples& x, Index i,
                    const InfiniteSamples& z, Index j, InfiniteKernel kernel);
 
-/// The Gram matrix; symmetric where both are one object.
-Tensor infinite_gram(const InfiniteNetwork& network, const InfiniteSamples& x,
-                     const InfiniteSamples& z, InfiniteKernel kernel, const Executor& executor);
+/// k(i, j) of x's row first + i and z's row j, for all of `k`, which may have fewer rows and
+/// columns than there are; symmetric where x and z are one object and k is all of it.
+void infinite_gram(const InfiniteNetwork& network, const InfiniteSamples& x, Index first,
+                   const InfiniteSamples& z, InfiniteKernel kernel, MatrixView<double> k,
+                   const Executor& executor);
 
 }  // namespace chainrule::internal

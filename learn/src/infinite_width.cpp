@@ -58,13 +58,17 @@ Tensor gram(const InfiniteNetwork& network, const Tensor& x, const Tensor& z,
   }
   const InfiniteSamples rows(network, x, "x", executor);
   const InfiniteSamples columns(network, z, "z", executor);
-  return internal::infinite_gram(network, rows, columns, kernel, executor);
+  Tensor k({x.rows(), z.rows()}, DType::kFloat64);
+  internal::infinite_gram(network, rows, 0, columns, kernel, k.as<double>(), executor);
+  return k;
 }
 
 Tensor gram(const InfiniteNetwork& network, const Tensor& x, const Executor& executor,
             InfiniteKernel kernel) {
   const InfiniteSamples samples(network, x, "x", executor);
-  return internal::infinite_gram(network, samples, samples, kernel, executor);
+  Tensor k({x.rows(), x.rows()}, DType::kFloat64);
+  internal::infinite_gram(network, samples, 0, samples, kernel, k.as<double>(), executor);
+  return k;
 }
 
 }  // namespace

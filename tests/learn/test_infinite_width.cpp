@@ -311,6 +311,28 @@ TEST(InfiniteWidth, TakesInputsOfAnyDtypeAndNoRows) {
   EXPECT_EQ(nngp(network, x, Tensor({0, 3})).shape(), Shape({5, 0}));
 }
 
+// On a line without biases all inputs are parallel: K^L = sqrt(xx zz) or what opposite ones become.
+TEST(InfiniteWidth, OneColumn) {
+  const Tensor x = matrix(3, 1, std::vector<double>{0.3, -2, 0});
+  const InfiniteNetwork network(2, DualActivation::relu(), {.weight = 2, .bias = 0});
+  const Tensor k = nngp(network, x);
+  EXPECT_NEAR(element(k, 0, 0), 2 * 0.09, 1e-16);
+  // cos pi / 2 after one layer, 1 / pi after two.
+  EXPECT_NEAR(element(k, 0, 1), 2 * 0.6 / std::numbers::pi, 1e-15);
+  for (Index i = 0; i < 3; ++i) EXPECT_EQ(element(k, i, 2), 0);
+}
+
+TEST(InfiniteWidth, WithoutVarianceNothingIsLeft) {
+  const Tensor x = noise(4, 3, 2);
+  for (const std::string& name : DualActivation::names()) {
+    const InfiniteNetwork network(2, DualActivation::named(name), {.weight = 0, .bias = 0});
+    const Tensor theta = ntk(network, x);
+    for (Index i = 0; i < 4; ++i) {
+      for (Index j = 0; j < 4; ++j) EXPECT_EQ(element(theta, i, j), 0) << name;
+    }
+  }
+}
+
 TEST(InfiniteWidth, TakesTheLayersOfAModel) {
   const Model model{Linear{3, 8}, Relu{},       Linear{8, 8, false}, Linear{8, 8}, Identity{},
                     Tanh{},       Linear{8, 9}, LeakyRelu{0.3},      Linear{9, 1}, Gaussian{}};

@@ -48,12 +48,11 @@ void GramOptions::add_to(CLI::App& app) {
                  "--other, 17 digits, without header; - is standard output")
       ->required();
   header_.add_to(app);
-  compute_.add_to(app);
+  compute_.add_threads_to(app);
 }
 
 int GramOptions::run(const std::vector<NamedFile>& inputs,
                      const std::function<Tensor(const Tensor&, const Tensor*)>& gram) const {
-  static_cast<void>(compute_.gemm());
   const CsvOptions csv = header_.csv();
   std::vector<NamedFile> read = inputs;
   read.push_back({"--data", data_});
