@@ -3,6 +3,10 @@
 
 #include <fmt/format.h>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -29,15 +33,22 @@ Index buffer_bytes(const Shape& shape, DType dtype, Index ld) {
   return bytes;
 }
 
-void* allocate(const Shape& shape, Index bytes) {
-  const Index lines = (bytes + kAlignment - 1) / kAlignment;
-  const auto size = static_cast<std::size_t>((lines > 0 ? lines : 1) * kAlignment);
-  void* data = std::aligned_alloc(static_cast<std::size_t>(kAlignment), size);
-  if (data == nullptr) {
-    throw Error(
-        fmt::format("cannot allocate {} bytes for a tensor of shape {}", size, to_string(shape)));
-  }
+// From here on memory comes from the operating system, which hands it out zeroed, page by page to
+// the thread that touches it first, and in huge pages where it can: a heap would be zeroed by the
+// thread that allocates.
+constexpr Index kMappedBytes = Index{32} << 20;
+
+void* map_zeroed(std::size_t size) noexcept {
+#if defined(__linux__)
+  void* const data =
+      mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) return nullptr;
+  madvise(data, size, MADV_HUGEPAGE);  // advice that may be ignored
   return data;
+#else
+  static_cast<void>(size);
+  return nullptr;
+#endif
 }
 
 template <class To, class From>
@@ -102,7 +113,31 @@ Index padded_leading_dimension(Index columns, DType dtype) noexcept {
   return (lines % kLines == 0 ? lines + 1 : lines) * line;
 }
 
-void Tensor::Free::operator()(void* data) const noexcept { std::free(data); }
+void internal::FreeMemory::operator()(void* data) const noexcept {
+#if defined(__linux__)
+  if (mapped > 0) {
+    munmap(data, mapped);
+    return;
+  }
+#endif
+  std::free(data);
+}
+
+/// Zeroed where it is mapped.
+Tensor::Storage Tensor::allocate(const Shape& shape, Index bytes) {
+  const Index lines = (bytes + kAlignment - 1) / kAlignment;
+  const auto size = static_cast<std::size_t>((lines > 0 ? lines : 1) * kAlignment);
+  if (bytes >= kMappedBytes) {
+    if (void* const data = map_zeroed(size))
+      return Storage(data, internal::FreeMemory{.mapped = size});
+  }
+  void* const data = std::aligned_alloc(static_cast<std::size_t>(kAlignment), size);
+  if (data == nullptr) {
+    throw Error(
+        fmt::format("cannot allocate {} bytes for a tensor of shape {}", size, to_string(shape)));
+  }
+  return Storage(data);
+}
 
 Tensor::Tensor(const Shape& shape, DType dtype, Layout layout)
     : shape_(shape),
@@ -110,9 +145,9 @@ Tensor::Tensor(const Shape& shape, DType dtype, Layout layout)
       ld_(layout == Layout::kPadded ? padded_leading_dimension(shape.columns(), dtype)
                                     : shape.columns()) {
   const Index bytes = buffer_bytes(shape, dtype, ld_);
-  storage_.reset(allocate(shape, bytes));
+  storage_ = allocate(shape, bytes);
   data_ = storage_.get();
-  std::memset(data_, 0, static_cast<std::size_t>(bytes));
+  if (storage_.get_deleter().mapped == 0) std::memset(data_, 0, static_cast<std::size_t>(bytes));
 }
 
 Tensor Tensor::view(void* data, const Shape& shape, DType dtype, Index ld) {
@@ -149,7 +184,7 @@ Tensor::Tensor(const Tensor& other)
     : data_(other.data_), shape_(other.shape_), dtype_(other.dtype_), ld_(other.ld_) {
   if (!other.owns_memory()) return;
   const Index bytes = buffer_bytes(shape_, dtype_, ld_);
-  storage_.reset(allocate(shape_, bytes));
+  storage_ = allocate(shape_, bytes);
   data_ = storage_.get();
   std::memcpy(data_, other.data_, static_cast<std::size_t>(bytes));
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <iterator>
 #include <ostream>
+#include <string_view>
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/learn/csv.hpp"
@@ -57,6 +59,24 @@ void write_to(const CsvTable& table, Sink&& sink) {
   }
 }
 
+template <class Sink>
+void write_rows(const Tensor& matrix, Sink&& sink) {
+  std::string line;
+  for (Index i = 0; i < matrix.rows(); ++i) {
+    line.clear();
+    for (Index j = 0; j < matrix.columns(); ++j) {
+      fmt::format_to(std::back_inserter(line), "{}{:.17g}", j == 0 ? "" : ",",
+                     element(matrix.view(), i, j));
+    }
+    line += '\n';
+    sink(line);
+  }
+}
+
+void expect_good(std::ostream& stream, std::string_view who) {
+  if (!stream.flush()) throw FormatError(fmt::format("{}: the stream does not take the data", who));
+}
+
 }  // namespace
 
 void write_csv(const CsvTable& table, const std::filesystem::path& path) {
@@ -69,7 +89,20 @@ void write_csv(const CsvTable& table, std::ostream& stream) {
   write_to(table, [&](const std::string& line) {
     stream.write(line.data(), static_cast<std::streamsize>(line.size()));
   });
-  if (!stream.flush()) throw FormatError("write_csv: the stream does not take the data");
+  expect_good(stream, "write_csv");
+}
+
+void write_matrix_csv(const Tensor& matrix, const std::filesystem::path& path) {
+  internal::AtomicFile out(path);
+  write_rows(matrix, [&](const std::string& line) { out.write(line); });
+  out.commit();
+}
+
+void write_matrix_csv(const Tensor& matrix, std::ostream& stream) {
+  write_rows(matrix, [&](const std::string& line) {
+    stream.write(line.data(), static_cast<std::streamsize>(line.size()));
+  });
+  expect_good(stream, "write_matrix_csv");
 }
 
 }  // namespace chainrule

@@ -19,7 +19,7 @@ using ::testing::StartsWith;
 
 TEST(CommandLine, EverySubcommandExplainsItselfWithExamples) {
   for (const std::string name :
-       {"info", "gradcheck", "train", "evaluate", "predict", "approximate"}) {
+       {"info", "gradcheck", "train", "evaluate", "predict", "kernel", "approximate"}) {
     EXPECT_THAT(run_ok({name, "--help"}), AllOf(HasSubstr("Examples:\n  chainrule " + name),
                                                 HasSubstr("Usage: chainrule " + name)));
     EXPECT_THAT(run_ok({"--help"}), HasSubstr("\n  " + name + " "));

@@ -26,6 +26,7 @@ constexpr const char* kExamples = R"help(Examples:
     --out flowers.safetensors
   chainrule predict --model flowers.safetensors --data new.csv --out predictions.csv
   chainrule approximate --function "sin(2*pi*x)" --domain "-1:1" --plot sine.html
+  chainrule kernel nngp --data x.csv --depth 3 --activation relu --out k.csv
 
 `chainrule COMMAND --help` explains a command.
 Exit codes: 0 success, 1 an error, 2 misuse of the command line, 130 interrupted.)help";
@@ -36,9 +37,19 @@ int fail(const std::string& message, int code) {
   return code;
 }
 
+// The subcommands that were found, from the outside in.
+std::vector<const CLI::App*> parsed(const CLI::App& app) {
+  std::vector<const CLI::App*> found;
+  for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+    at = at->get_subcommands().front();
+    found.push_back(at);
+  }
+  return found;
+}
+
 int misuse(const CLI::App& app, const std::string& message) {
   std::string help = "chainrule";
-  for (const CLI::App* sub : app.get_subcommands()) help += " " + sub->get_name();
+  for (const CLI::App* sub : parsed(app)) help += " " + sub->get_name();
   return fail(fmt::format("{} (see {} --help)", message, help), kExitMisuse);
 }
 
@@ -69,15 +80,20 @@ int command_line(int argc, char** argv, std::span<const OpCase> cases) {
   app.footer(kExamples);
   const std::vector<Command> commands{add_info(app),    add_gradcheck(app, cases),
                                       add_train(app),   add_evaluate(app),
-                                      add_predict(app), add_approximate(app)};
+                                      add_predict(app), add_kernel(app),
+                                      add_approximate(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {  // --help and --version
     return app.exit(help);
   } catch (const CLI::RequiredError& error) {
-    const std::vector<std::string> rest = app.remaining();
-    const bool unknown = app.get_subcommands().empty() && !rest.empty();
-    return misuse(app, unknown ? fmt::format("unknown command '{}'", rest.front()) : error.what());
+    const std::vector<std::string> rest = app.remaining(true);
+    const auto found = parsed(app);
+    const CLI::App& last = found.empty() ? app : *found.back();
+    const bool has_commands = !last.get_subcommands([](const CLI::App*) { return true; }).empty();
+    return misuse(app, has_commands && !rest.empty()
+                           ? fmt::format("unknown command '{}'", rest.front())
+                           : error.what());
   } catch (const CLI::ParseError& error) {
     return misuse(app, error.what());
   }

@@ -15,5 +15,6 @@ Command add_train(CLI::App& app);
 Command add_evaluate(CLI::App& app);
 Command add_predict(CLI::App& app);
 Command add_approximate(CLI::App& app);
+Command add_kernel(CLI::App& app);
 
 }  // namespace chainrule::tools

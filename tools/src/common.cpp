@@ -42,11 +42,15 @@ bool are_one_file(const fs::path& a, const fs::path& b) {
 
 }  // namespace
 
-void ComputeOptions::add_to(CLI::App& app) {
+void ComputeOptions::add_threads_to(CLI::App& app) {
   app.add_option("--threads", threads_,
                  "Threads, also more than there are cores; the results have the same bits for any "
                  "number (default: the cores this process may use)")
       ->check(CLI::Range(1, kMaxThreads));
+}
+
+void ComputeOptions::add_to(CLI::App& app) {
+  add_threads_to(app);
   app.add_option("--gemm", gemm_, "Matrix products: auto, fused or blas")->capture_default_str();
 }
 

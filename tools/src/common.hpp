@@ -48,6 +48,8 @@ auto parse_option(std::string_view option, Parse&& parse) {
 class ComputeOptions {
  public:
   void add_to(CLI::App& app);
+  /// --threads alone, for commands that have one way of multiplying.
+  void add_threads_to(CLI::App& app);
 
   int threads() const noexcept { return threads_; }
   GemmPath gemm() const;

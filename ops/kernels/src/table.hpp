@@ -6,6 +6,7 @@
 #include "arithmetic.hpp"
 #include "batch_norm.hpp"
 #include "cross_entropy.hpp"
+#include "dual.hpp"
 #include "gemm.hpp"
 #include "losses.hpp"
 #include "rowwise.hpp"
@@ -110,7 +111,8 @@ constexpr KernelTable make_table(std::string_view name) {
   return {.architecture = name,
           .float_lanes = kLanes<Batch<float, Arch>>,
           .f32 = make_kernels<Batch<float, Arch>>(),
-          .f64 = make_kernels<Batch<double, Arch>>()};
+          .f64 = make_kernels<Batch<double, Arch>>(),
+          .dual = make_dual_kernels<Batch<double, Arch>>()};
 }
 
 }  // namespace chainrule::simd

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cassert>
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <type_traits>
@@ -72,6 +73,13 @@ struct ConstTensorView {
 /// stays dense.
 CHAINRULE_API Index padded_leading_dimension(Index columns, DType dtype) noexcept;
 
+namespace internal {
+struct CHAINRULE_API FreeMemory {
+  std::size_t mapped = 0;  ///< bytes, of memory that is not from the heap
+  void operator()(void* data) const noexcept;
+};
+}  // namespace internal
+
 enum class Layout : std::uint8_t {
   kPadded,  ///< leading dimension from padded_leading_dimension()
   kDense,   ///< leading dimension equal to the columns
@@ -123,11 +131,10 @@ class CHAINRULE_API Tensor {
   Tensor to(DType dtype) const;
 
  private:
-  struct Free {
-    void operator()(void* data) const noexcept;
-  };
+  using Storage = std::unique_ptr<void, internal::FreeMemory>;
+  static Storage allocate(const Shape& shape, Index bytes);
 
-  std::unique_ptr<void, Free> storage_;
+  Storage storage_;
   void* data_ = nullptr;
   Shape shape_;
   DType dtype_ = DType::kFloat32;

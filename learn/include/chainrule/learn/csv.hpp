@@ -60,6 +60,11 @@ CHAINRULE_API CsvTable parse_csv(std::string_view text, const CsvOptions& option
 CHAINRULE_API void write_csv(const CsvTable& table, const std::filesystem::path& path);
 CHAINRULE_API void write_csv(const CsvTable& table, std::ostream& stream);
 
+/// Writes the numbers of a matrix with 17 significant digits, which read back to the same bits, and
+/// without a header, row by row; to a path atomically. FormatError when writing fails.
+CHAINRULE_API void write_matrix_csv(const Tensor& matrix, const std::filesystem::path& path);
+CHAINRULE_API void write_matrix_csv(const Tensor& matrix, std::ostream& stream);
+
 /// The column of that name, or else, where `name` is a number, the column with that index from 0;
 /// empty means the last. ArgumentError, listing the names, when there is none or more than one.
 CHAINRULE_API Index find_column(const CsvTable& table, std::string_view name);

@@ -41,6 +41,54 @@ enum class LossKernel : std::uint8_t {
   kCount,
 };
 
+/// Families of activations with closed-form moments under a bivariate normal (u, v); see
+/// learn/dual_activation.hpp for the formulas and their sources. Every side of a pair enters by two
+/// numbers that its variance K gives, first and second:
+///   kRectifier  sqrt(K), 1 / sqrt(K) or 0: relu, leaky relu, abs and identity
+///   kErf        0, sqrt(2 / (1 + 2 K))
+///   kSin        K / 2, 0
+///   kGelu       K, 1 / sqrt(1 + K)
+enum class DualKernel : std::uint8_t { kRectifier, kErf, kSin, kGelu, kCount };
+
+/// One hidden layer of the kernel recursions of an infinitely wide network:
+///   k = bias + odd E1 + even E2,   theta = k + (odd E1' + even E2') theta,
+/// where phi = odd part + even part of a rectifier with odd = weight variance ((1 + slope) / 2)^2,
+/// even = weight variance ((1 - slope) / 2)^2. Others have the weight variance in `odd` alone.
+struct DualLayer {
+  double bias = 0;
+  double odd = 0;
+  double even = 0;
+};
+
+/// The two numbers of one row x against those of columns z.
+struct DualFactors {
+  double first = 0;
+  double second = 0;
+  const double* column_first = nullptr;
+  const double* column_second = nullptr;
+};
+
+/// Coefficients of phi(sqrt(K) g), or phi'(sqrt(K) g), in normalized Hermite polynomials of g.
+struct DualSeries {
+  const double* row = nullptr;       ///< of x, as many as `columns` has rows
+  MatrixView<const double> columns;  ///< (k, j): coefficient k of column j
+};
+
+/// Kernels of infinitely wide networks, float64. `k` and, where it is not null, `theta` are rows of
+/// `count` numbers that are replaced by those of the next layer.
+struct DualKernels {
+  /// Returns the largest |k x.second z.second|, the argument of the arc sine: near 1 it has lost
+  /// digits.
+  using Layer = double (*)(const DualLayer& layer, const DualFactors& factors, Index count,
+                           double* k, double* theta);
+  std::array<Layer, static_cast<std::size_t>(DualKernel::kCount)> layer;
+
+  /// E[phi(u) phi(v)] = sum a_k(x) a_k(z) c^k (Mehler), c = k x.second z.second with the factors of
+  /// kRectifier. `slopes` is read where theta is not null.
+  double (*series)(const DualLayer& layer, const DualFactors& factors, const DualSeries& values,
+                   const DualSeries& slopes, Index count, double* k, double* theta);
+};
+
 /// Optimizer updates of a parameter p by its gradient g, with `scalars` and states
 ///   kSgd       {rate, l2}: g += l2 p; p -= rate g.
 ///   kMomentum  {rate, mu, nesterov (0 or 1), l2}, state0 = v: g += l2 p; v = mu v + g;
@@ -204,6 +252,7 @@ struct KernelTable {
   Index float_lanes = 0;          ///< float32 elements of one vector register
   Kernels<float> f32;
   Kernels<double> f64;
+  DualKernels dual;
 
   template <class T>
   const Kernels<T>& get() const noexcept {
