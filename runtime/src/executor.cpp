@@ -181,6 +181,38 @@ void Executor::run(Workspace& workspace, const Bindings& bindings) const {
   }
 }
 
+void Executor::for_each(Index count, double flops,
+                        const std::function<void(Index, int)>& body) const {
+  if (count < 0) throw ArgumentError(fmt::format("for_each: got {} items, expected >= 0", count));
+  const auto execute = [&](internal::Team& team) {
+    const internal::ScopedFloatingPointMode mode;
+    // The board of a team counts in 32 bits.
+    constexpr Index kMostItems = Index{1} << 31;
+    for (Index first = 0; first < count; first += kMostItems) {
+      struct Items {
+        const std::function<void(Index, int)>& body;
+        Index first;
+      } items{body, first};
+      team.run({.function =
+                    [](void* argument, Index item, int worker) {
+                      const auto& self = *static_cast<const Items*>(argument);
+                      self.body(self.first + item, worker);
+                    },
+                .argument = &items,
+                .count = std::min(kMostItems, count - first)});
+    }
+  };
+  internal::Team* const resident = arena_->resident_team();
+  if (count > 1 && resident != nullptr && flops >= internal::kResidentFlops) {
+    execute(*resident);
+  } else if (count > 1 && threads() > 1 && resident == nullptr && flops >= internal::kColdFlops) {
+    arena_->with_team(execute);
+  } else {
+    internal::Team alone(0);
+    execute(alone);
+  }
+}
+
 int Executor::with_residents(const std::function<void()>& body) const {
   return arena_->with_residents(body);
 }

@@ -109,6 +109,15 @@ class CHAINRULE_API Executor {
   /// is passed on.
   void run(Workspace& workspace, const Bindings& bindings) const;
 
+  /// Calls `body(item, worker)` for every 0 <= item < count, on up to threads() threads, worker <
+  /// threads() being one of them; on the calling thread alone when all of it is fewer than some 10
+  /// million floating-point operations (`flops` is the caller's guess) or when the helpers are
+  /// busy. Items are handed out in ascending order, each to one thread; an item may wait for what
+  /// lower ones do and for nothing else. When items throw, the exception of the lowest one is
+  /// rethrown after all are done. Sets the floating-point mode as run() does. `body` must not use
+  /// this executor.
+  void for_each(Index count, double flops, const std::function<void(Index, int)>& body) const;
+
   /// Calls `body` while helpers stay awake for the runs it makes on this executor from this thread;
   /// for training loops. Returns how many threads took part in them.
   int with_residents(const std::function<void()>& body) const;
