@@ -41,10 +41,10 @@ Tensor random_triangle(Index n, std::uint64_t seed) {
 
 // sum_k a(i, k) b(j, k) over k < count in long double.
 double dot(const Tensor& a, Index i, const Tensor& b, Index j, Index count) {
+  const double* const left = a.as<double>().row(i);
+  const double* const right = b.as<double>().row(j);
   long double sum = 0;
-  for (Index k = 0; k < count; ++k) {
-    sum += static_cast<long double>(element(a, i, k)) * element(b, j, k);
-  }
+  for (Index k = 0; k < count; ++k) sum += static_cast<long double>(left[k]) * right[k];
   return static_cast<double>(sum);
 }
 
