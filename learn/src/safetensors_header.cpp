@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::pair<std::string_view, ElementType>, 13> kTypes{{
+constexpr std::array<std::pair<std::string_view, ElementType>, 13> kSafetensorsTypes{{
     {"BOOL", ElementType::kBool},
     {"I8", ElementType::kInt8},
     {"U8", ElementType::kUint8},
@@ -135,9 +135,9 @@ bool HeaderReader::string(std::string& value) {
     return true;
   }
   if (state_ != State::kTensor || field_ != kTypeField) return refuse("a string");
-  const auto found = std::find_if(kTypes.begin(), kTypes.end(),
+  const auto found = std::find_if(kSafetensorsTypes.begin(), kSafetensorsTypes.end(),
                                   [&](const auto& type) { return type.first == value; });
-  if (found == kTypes.end()) {
+  if (found == kSafetensorsTypes.end()) {
     return fail(fmt::format("tensor '{}': unknown dtype '{}'", header_.entries.back().name, value));
   }
   header_.entries.back().type = found->second;
