@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -51,6 +52,10 @@ class Pair : public CovarianceFunction {
     const std::size_t count = left_->hyperparameters().size();
     left_->set_values(values.first(count));
     right_->set_values(values.subspan(count));
+  }
+  Index block_rows() const override {
+    const Index left = left_->block_rows(), right = right_->block_rows();
+    return left == 0 || right == 0 ? 0 : std::max(left, right);
   }
   std::unique_ptr<const KernelPoints> prepare(MatrixView<const double> x) const override {
     return std::make_unique<PairPoints>(left_->prepare(x), right_->prepare(x));
@@ -156,6 +161,9 @@ class FunctionKernel : public CovarianceFunction {
   }
   FunctionPointer clone() const override { return std::make_unique<FunctionKernel>(*this); }
   std::string name() const override { return functions_.name; }
+  Index block_rows() const override {
+    return functions_.whole_matrices ? 0 : CovarianceFunction::block_rows();
+  }
   std::unique_ptr<const KernelPoints> prepare(MatrixView<const double> x) const override {
     return std::make_unique<Points>(internal::scaled_copy(x, std::array{1.0}));
   }

@@ -14,14 +14,23 @@
 namespace chainrule {
 namespace {
 
-// Rows of the Gram matrix that a thread computes at a time; fixed, as the bits of sums over them
-// depend on it.
-constexpr Index kBlockRows = 64;
-
 // What an element of a Gram matrix costs at least, for the executor.
 constexpr double kFlopsPerElement = 50;
 
-Index blocks_of(Index rows) { return (rows + kBlockRows - 1) / kBlockRows; }
+// The rows of a Gram matrix as a function wants them.
+class Blocks {
+ public:
+  Blocks(const CovarianceFunction& function, Index rows)
+      : rows_(rows), height_(function.block_rows() == 0 ? rows : function.block_rows()) {}
+
+  Index count() const { return rows_ == 0 ? 0 : (rows_ + height_ - 1) / height_; }
+  Index first(Index block) const { return block * height_; }
+  Index rows(Index block) const { return std::min(height_, rows_ - first(block)); }
+
+ private:
+  Index rows_;
+  Index height_;
+};
 
 Tensor as_float64(const Tensor& x, const char* who) {
   if (x.shape().rank() != 2) {
@@ -58,6 +67,7 @@ KernelPoints::~KernelPoints() = default;
 CovarianceFunction::~CovarianceFunction() = default;
 std::vector<Hyperparameter> CovarianceFunction::hyperparameters() const { return {}; }
 void CovarianceFunction::set_values(std::span<const double>) {}
+Index CovarianceFunction::block_rows() const { return 64; }
 void CovarianceFunction::contract(const KernelPoints&, Index, const KernelPoints&,
                                   MatrixView<const double>, std::span<double>) const {}
 
@@ -134,8 +144,9 @@ Tensor CovarianceKernel::gram(const Tensor& x, const Tensor& z, const Executor& 
   Tensor k({x.rows(), z.rows()}, DType::kFloat64);
   const auto out = k.as<double>();
   const double flops = kFlopsPerElement * static_cast<double>(out.rows * out.columns);
-  executor.for_each(blocks_of(out.rows), flops, [&](Index block, int) {
-    const Index first = block * kBlockRows, rows = std::min(kBlockRows, out.rows - first);
+  const Blocks blocks(*function_, out.rows);
+  executor.for_each(blocks.count(), flops, [&](Index block, int) {
+    const Index first = blocks.first(block), rows = blocks.rows(block);
     function_->block(*a, first, *b, {out.row(first), rows, out.columns, out.ld});
   });
   return k;
@@ -150,8 +161,9 @@ void CovarianceKernel::lower_gram(const Tensor& x, MatrixView<double> k,
   }
   const auto points = function_->prepare(window_of(inputs));
   const double flops = kFlopsPerElement / 2 * static_cast<double>(k.rows * k.rows);
-  executor.for_each(blocks_of(k.rows), flops, [&](Index block, int) {
-    const Index first = block * kBlockRows, rows = std::min(kBlockRows, k.rows - first);
+  const Blocks blocks(*function_, k.rows);
+  executor.for_each(blocks.count(), flops, [&](Index block, int) {
+    const Index first = blocks.first(block), rows = blocks.rows(block);
     // The diagonal block has an upper triangle, which is not ours.
     Tensor values({rows, first + rows}, DType::kFloat64);
     const auto from = values.as<double>();
@@ -188,21 +200,22 @@ std::vector<double> CovarianceKernel::contract(const Tensor& x, MatrixView<const
   }
   const auto points = function_->prepare(window_of(inputs));
   const std::size_t count = function_->hyperparameters().size();
-  std::vector<double> parts(count * static_cast<std::size_t>(blocks_of(n)));
-  executor.for_each(
-      blocks_of(n), kFlopsPerElement * static_cast<double>(n * n), [&](Index block, int) {
-        const Index first = block * kBlockRows, rows = std::min(kBlockRows, n - first);
-        // Both triangles by the lower one: twice what lies off the diagonal.
-        Tensor doubled({rows, first + rows}, DType::kFloat64);
-        const auto to = doubled.as<double>();
-        for (Index i = 0; i < rows; ++i) {
-          for (Index j = 0; j < first + i; ++j) to(i, j) = 2 * weights(first + i, j);
-          to(i, first + i) = weights(first + i, first + i);
-        }
-        function_->contract(
-            *points, first, *points, to,
-            std::span(parts).subspan(static_cast<std::size_t>(block) * count, count));
-      });
+  const Blocks blocks(*function_, n);
+  std::vector<double> parts(count * static_cast<std::size_t>(blocks.count()));
+  executor.for_each(blocks.count(), kFlopsPerElement * static_cast<double>(n * n),
+                    [&](Index block, int) {
+                      const Index first = blocks.first(block), rows = blocks.rows(block);
+                      // Both triangles by the lower one: twice what lies off the diagonal.
+                      Tensor doubled({rows, first + rows}, DType::kFloat64);
+                      const auto to = doubled.as<double>();
+                      for (Index i = 0; i < rows; ++i) {
+                        for (Index j = 0; j < first + i; ++j) to(i, j) = 2 * weights(first + i, j);
+                        to(i, first + i) = weights(first + i, first + i);
+                      }
+                      function_->contract(
+                          *points, first, *points, to,
+                          std::span(parts).subspan(static_cast<std::size_t>(block) * count, count));
+                    });
   std::vector<double> gradient(count);
   for (std::size_t i = 0; i < parts.size(); ++i) gradient[i % count] += parts[i];
   return gradient;

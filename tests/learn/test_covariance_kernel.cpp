@@ -230,21 +230,34 @@ TEST(CovarianceKernel, LearnsFromAModel) {
 }
 
 TEST(CovarianceKernel, TakesFunctions) {
-  const CovarianceKernel kernel = function_kernel(
-      {.name = "sum",
-       .gram =
-           [](MatrixView<const double> x, MatrixView<const double> z, MatrixView<double> k) {
-             for (Index i = 0; i < k.rows; ++i) {
-               for (Index j = 0; j < k.columns; ++j) k(i, j) = x(i, 0) * z(j, 0) + 1;
-             }
-           },
-       .diagonal =
-           [](MatrixView<const double> x, std::span<double> k) {
-             for (Index i = 0; i < x.rows; ++i) {
-               k[static_cast<std::size_t>(i)] = x(i, 0) * x(i, 0) + 1;
-             }
-           }});
+  KernelFunctions functions{
+      .name = "sum",
+      .gram =
+          [](MatrixView<const double> x, MatrixView<const double> z, MatrixView<double> k) {
+            for (Index i = 0; i < k.rows; ++i) {
+              for (Index j = 0; j < k.columns; ++j) k(i, j) = x(i, 0) * z(j, 0) + 1;
+            }
+          },
+      .diagonal =
+          [](MatrixView<const double> x, std::span<double> k) {
+            for (Index i = 0; i < x.rows; ++i) {
+              k[static_cast<std::size_t>(i)] = x(i, 0) * x(i, 0) + 1;
+            }
+          }};
+  const CovarianceKernel kernel = function_kernel(functions);
   expect_formula(kernel, polynomial(1, 1), 1);
+  functions.whole_matrices = true;
+  functions.gram = [](MatrixView<const double> x, MatrixView<const double> z,
+                      MatrixView<double> k) {
+    EXPECT_EQ(k.rows, 70);
+    for (Index i = 0; i < k.rows; ++i) {
+      for (Index j = 0; j < k.columns; ++j) k(i, j) = x(i, 0) * z(j, 0) + 1;
+    }
+  };
+  const CovarianceKernel whole = function_kernel(functions);
+  expect_formula(whole, polynomial(1, 1), 1);
+  expect_formula(
+      whole + linear_kernel(), [](const Row& x, const Row& z) { return 2 * dot(x, z) + 1; }, 1);
   EXPECT_TRUE(kernel.hyperparameters().empty());
   EXPECT_TRUE(kernel.contract(noise(4, 1, 1), noise(4, 4, 1).as<double>()).empty());
   EXPECT_THAT(message_of<ArgumentError>([] { function_kernel({.name = "half"}); }),

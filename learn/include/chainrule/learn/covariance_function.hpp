@@ -51,6 +51,10 @@ class CHAINRULE_API CovarianceFunction {
   /// caller: finite, and > 0 where positive.
   virtual void set_values(std::span<const double> values);
 
+  /// How many rows of a Gram matrix to ask for at a time. 64 unless overridden; 0 for all of them,
+  /// on the calling thread. Sums over the matrix depend on it in their rounding.
+  virtual Index block_rows() const;
+
   /// Called once for the rows of a matrix x [n, d]; ShapeError when it cannot take d columns.
   virtual std::unique_ptr<const KernelPoints> prepare(MatrixView<const double> x) const = 0;
   /// k(i, j) = k(x of a's row first + i, x of b's row j) for all of `k`, which may have fewer

@@ -112,8 +112,9 @@ CHAINRULE_API CovarianceKernel scaled(const CovarianceKernel& kernel, double var
 CHAINRULE_API CovarianceKernel operator+(const CovarianceKernel& a, const CovarianceKernel& b);
 CHAINRULE_API CovarianceKernel operator*(const CovarianceKernel& a, const CovarianceKernel& b);
 
-/// A kernel without hyperparameters, given as functions of matrices x [n, d] and z [m, d]. They are
-/// called for some rows of x at a time, by several threads at once.
+/// A kernel without hyperparameters, given as functions of matrices x [n, d] and z [m, d]; where x
+/// is compared with itself, z's rows are x's own or begin where they begin. They are called for
+/// some rows of x at a time, by several threads at once.
 struct KernelFunctions {
   std::string name;
   /// k(i, j) = k(x_i, z_j) for all of k [n, m]
@@ -121,6 +122,8 @@ struct KernelFunctions {
       gram{};
   /// k(x_i, x_i) of all rows
   std::function<void(MatrixView<const double> x, std::span<double> k)> diagonal{};
+  /// `gram` wants all rows at once, on the calling thread: it has threads of its own
+  bool whole_matrices = false;
 };
 
 /// ArgumentError when one of the functions is missing.
