@@ -192,7 +192,6 @@ OptimizeResult GaussianProcess::optimize(const OptimizeOptions& options) {
   State& state = *state_;
   state.expect_data("optimize");
   std::vector<double> theta = this->theta();
-  // The likelihood's own factor would only lie in memory meanwhile.
   const auto evaluate = [&](std::span<const double> at) {
     CovarianceKernel kernel = state.kernel;
     kernel.set_theta(at.first(at.size() - 1));
@@ -200,8 +199,17 @@ OptimizeResult GaussianProcess::optimize(const OptimizeOptions& options) {
     return state.condition(kernel, noise)
         .likelihood(kernel, noise, state.x, state.centered, true, state.executor);
   };
-  const OptimizeResult result = internal::maximize(evaluate, theta, options);
-  set_theta(theta);
+  state.posterior.reset();  // room for those of other hyperparameters
+  OptimizeResult result;
+  try {
+    result = internal::maximize(evaluate, theta, options);
+  } catch (...) {
+    state.posterior = state.condition(state.kernel, state.noise);
+    throw;
+  }
+  state.kernel.set_theta(std::span(theta).first(theta.size() - 1));
+  if (theta.back() != std::log(state.noise)) state.noise = std::exp(theta.back());
+  state.posterior = state.condition(state.kernel, state.noise);
   return result;
 }
 

@@ -61,8 +61,8 @@ struct OptimizeResult {
 
 /// Exact Gaussian process regression (Rasmussen & Williams, Gaussian Processes for Machine
 /// Learning, 2006, algorithm 2.1): y = f(x) + noise, f ~ GP(0, k), all in float64. Each column of y
-/// is a function of its own with the same kernel and noise. Memory: one matrix [n, n], while a
-/// gradient is taken two. The same bits for any number of threads.
+/// is a function of its own with the same kernel and noise. Memory: a matrix [n, n], and another
+/// one while a gradient is taken. The same bits for any number of threads.
 ///
 ///     GaussianProcess gp(scaled(rbf_kernel(), 1), {.noise = 0.1, .center_targets = true});
 ///     gp.fit(x, y);
