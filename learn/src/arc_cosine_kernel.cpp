@@ -85,6 +85,9 @@ class ArcCosine : public CovarianceFunction {
     return std::make_unique<ArcCosine>(*this);
   }
   std::string name() const override { return fmt::format("arc_cosine{}", order_); }
+  std::string text() const override {
+    return fmt::format("arc_cosine({}, {}, {})", order_, weight_variance_, bias_variance_);
+  }
   std::vector<Hyperparameter> hyperparameters() const override {
     std::vector<Hyperparameter> all{{.name = "weight_variance", .value = weight_variance_}};
     if (has_bias()) all.push_back({.name = "bias_variance", .value = bias_variance_});

@@ -85,7 +85,10 @@ class Sum : public Pair {
     return std::make_unique<Sum>(left_->clone(), right_->clone());
   }
   std::string name() const override {
-    return fmt::format("{} + {}", left_->name(), right_->name());
+    return fmt::format("{} + {}", left_->name(), term(right_->name()));
+  }
+  std::string text() const override {
+    return fmt::format("{} + {}", left_->text(), term(right_->text()));
   }
   void block(const KernelPoints& a, Index first, const KernelPoints& b,
              MatrixView<double> k) const override {
@@ -105,6 +108,12 @@ class Sum : public Pair {
     left_->contract(*pair(a).left, first, *pair(b).left, weights, left);
     right_->contract(*pair(a).right, first, *pair(b).right, weights, right);
   }
+
+ private:
+  // So that a formula groups its terms as they are grouped.
+  std::string term(const std::string& text) const {
+    return dynamic_cast<const Sum*>(right_.get()) != nullptr ? fmt::format("({})", text) : text;
+  }
 };
 
 class Product : public Pair {
@@ -114,11 +123,10 @@ class Product : public Pair {
     return std::make_unique<Product>(left_->clone(), right_->clone());
   }
   std::string name() const override {
-    const auto factor = [](const CovarianceFunction& function) {
-      const bool sum = dynamic_cast<const Sum*>(&function) != nullptr;
-      return sum ? fmt::format("({})", function.name()) : function.name();
-    };
-    return fmt::format("{} * {}", factor(*left_), factor(*right_));
+    return fmt::format("{} * {}", left_factor(left_->name()), right_factor(right_->name()));
+  }
+  std::string text() const override {
+    return fmt::format("{} * {}", left_factor(left_->text()), right_factor(right_->text()));
   }
   void block(const KernelPoints& a, Index first, const KernelPoints& b,
              MatrixView<double> k) const override {
@@ -148,6 +156,18 @@ class Product : public Pair {
       right_->contract(*pair(a).right, first, *pair(b).right, std::as_const(product).as<double>(),
                        right);
     }
+  }
+
+ private:
+  template <class Composed>
+  static bool is(const FunctionPointer& function) {
+    return dynamic_cast<const Composed*>(function.get()) != nullptr;
+  }
+  std::string left_factor(const std::string& text) const {
+    return is<Sum>(left_) ? fmt::format("({})", text) : text;
+  }
+  std::string right_factor(const std::string& text) const {
+    return is<Sum>(right_) || is<Product>(right_) ? fmt::format("({})", text) : text;
   }
 };
 

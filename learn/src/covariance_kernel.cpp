@@ -65,6 +65,7 @@ std::size_t hyperparameter_position(const std::vector<Hyperparameter>& all, std:
 
 KernelPoints::~KernelPoints() = default;
 CovarianceFunction::~CovarianceFunction() = default;
+std::string CovarianceFunction::text() const { return name(); }
 std::vector<Hyperparameter> CovarianceFunction::hyperparameters() const { return {}; }
 void CovarianceFunction::set_values(std::span<const double>) {}
 Index CovarianceFunction::block_rows() const { return 64; }

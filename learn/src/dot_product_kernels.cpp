@@ -24,6 +24,9 @@ class Constant : public CovarianceFunction {
     return std::make_unique<Constant>(*this);
   }
   std::string name() const override { return name_; }
+  std::string text() const override {
+    return name_ == "constant" ? fmt::format("constant({})", value_) : fmt::format("{}", value_);
+  }
   std::vector<Hyperparameter> hyperparameters() const override {
     return {{.name = name_, .value = value_}};
   }
@@ -69,6 +72,10 @@ class Polynomial : public CovarianceFunction {
   std::string name() const override {
     if (degree_ == 1 && offset_ == 0) return "linear";
     return fmt::format("polynomial{}", degree_);
+  }
+  std::string text() const override {
+    if (degree_ == 1 && offset_ == 0) return "linear";
+    return fmt::format("polynomial({}, {})", degree_, offset_);
   }
   std::vector<Hyperparameter> hyperparameters() const override {
     if (offset_ == 0) return {};
@@ -126,7 +133,7 @@ class Learned : public CovarianceFunction {
     return std::make_unique<Learned>(*this);
   }
   std::string name() const override {
-    return layer_ ? fmt::format("learned(layer {})", *layer_) : "learned";
+    return layer_ ? fmt::format("learned({})", *layer_) : "learned";
   }
   std::unique_ptr<const KernelPoints> prepare(MatrixView<const double> x) const override {
     const Tensor inputs =

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <numbers>
@@ -92,6 +93,10 @@ class Stationary : public CovarianceFunction {
   }
   std::string name() const override {
     return ard_ ? fmt::format("ard_{}", Shape::kName) : Shape::kName;
+  }
+
+  std::string text() const override {
+    return fmt::format("{}({})", name(), fmt::join(length_scales_, ", "));
   }
 
   std::vector<Hyperparameter> hyperparameters() const override {

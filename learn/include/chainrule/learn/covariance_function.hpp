@@ -45,6 +45,9 @@ class CHAINRULE_API CovarianceFunction {
   /// In the field's terms, as "matern32"; of composed ones a formula.
   virtual std::string name() const = 0;
 
+  /// With all its numbers, as parse_kernel() reads it; the same as name() unless overridden.
+  virtual std::string text() const;
+
   /// What can be optimized; none unless overridden.
   virtual std::vector<Hyperparameter> hyperparameters() const;
   /// Their values, in the same order and in the units of Hyperparameter::value; checked by the
