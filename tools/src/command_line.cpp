@@ -25,6 +25,7 @@ constexpr const char* kExamples = R"(Examples:
   chainrule train --data flowers.csv --target species --model 4-16-3 --standardize \
     --out flowers.safetensors
   chainrule predict --model flowers.safetensors --data new.csv --out predictions.csv
+  chainrule gp fit --data table.csv --optimize --out gp.safetensors
 
 `chainrule COMMAND --help` explains a command.
 Exit codes: 0 success, 1 an error, 2 misuse of the command line, 130 interrupted.)";
@@ -66,8 +67,8 @@ int command_line(int argc, char** argv, std::span<const OpCase> cases) {
   app.set_version_flag("--version", "chainrule " CHAINRULE_VERSION_STRING);
   app.require_subcommand(1);
   app.footer(kExamples);
-  const std::vector<Command> commands{add_info(app), add_gradcheck(app, cases), add_train(app),
-                                      add_evaluate(app), add_predict(app)};
+  const std::vector<Command> commands{add_info(app),     add_gradcheck(app, cases), add_train(app),
+                                      add_evaluate(app), add_predict(app),          add_gp(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {  // --help and --version

@@ -14,5 +14,6 @@ Command add_gradcheck(CLI::App& app, std::span<const OpCase> cases);
 Command add_train(CLI::App& app);
 Command add_evaluate(CLI::App& app);
 Command add_predict(CLI::App& app);
+Command add_gp(CLI::App& app);
 
 }  // namespace chainrule::tools
