@@ -13,7 +13,7 @@
 namespace chainrule::internal {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, ElementType>, 12> kTypes{{
+constexpr std::array<std::pair<std::string_view, ElementType>, 12> kNpyTypes{{
     {"b1", ElementType::kBool},
     {"i1", ElementType::kInt8},
     {"u1", ElementType::kUint8},
@@ -110,10 +110,10 @@ ElementType parse_type(std::string_view descr, std::string_view name) {
   const bool one_byte = descr.size() == 3 && descr[2] == '1';
   const bool readable =
       descr.size() == 3 && (descr[0] == '<' || descr[0] == '=' || descr[0] == '|' || one_byte);
-  const auto* const found = std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& type) {
+  const auto* const found = std::find_if(kNpyTypes.begin(), kNpyTypes.end(), [&](const auto& type) {
     return readable && type.first == descr.substr(1);
   });
-  if (found == kTypes.end()) {
+  if (found == kNpyTypes.end()) {
     throw FormatError(
         fmt::format("{}: .npy elements '{}' are not supported; expected "
                     "little-endian floats, integers or bool",

@@ -16,5 +16,6 @@ Command add_evaluate(CLI::App& app);
 Command add_predict(CLI::App& app);
 Command add_approximate(CLI::App& app);
 Command add_kernel(CLI::App& app);
+Command add_gp(CLI::App& app);
 
 }  // namespace chainrule::tools
