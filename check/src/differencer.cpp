@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "plateau.hpp"
 #include "scales.hpp"
 
 namespace chainrule::internal {
@@ -63,8 +64,12 @@ void Differencer::compare_elements(std::span<const std::uint32_t> elements) {
         [&](double t, std::span<double> y) {
           return subject_.move_element(variable_, row, column, t, y);
         },
-        weights_, subject_.outputs(), settings_.first_step * std::max(size, mean_),
-        std::ldexp(size, -46), !gradients_.each.empty());
+        weights_, subject_.outputs(),
+        {.first = settings_.first_step * std::max(size, mean_),
+         .smallest = std::ldexp(size, -46),
+         .grid = size > 0 ? std::ldexp(1.0, std::ilogb(size) - 51) : 0,
+         .natural = settings_.first_step * std::max(size, std::min(mean_, 1.0))},
+        !gradients_.each.empty());
     Comparison& sum = result_.elements.emplace_back();
     sum.row = row;
     sum.column = column;
@@ -88,36 +93,44 @@ void Differencer::differentiate(Line& line, std::size_t channel, Comparison& com
   comparison.numeric = internal::differentiate(line, channel);
   NumericDerivative& numeric = comparison.numeric;
   if (!numeric.resolved || numeric.kink) return;
-  const Tolerances& tolerances = settings_.tolerances;
-  const double roundings = tolerances.roundings;
+  if (!numeric.moved) ask_why_still(line, channel, comparison);
+  // Before a disagreement: what if the output is less exact than its digits say, ...
+  if (!refuted(comparison) && !numeric.contradicted) return;
+  double quantum = 0;
   if (numeric.moved) {
-    // Before a disagreement: what if the output is less exact than its digits say, ...
-    const double error = std::abs(comparison.analytic - numeric.value);
-    const auto disagrees = [&] {
-      return error > tolerances.error_bars * numeric.error_bar +
-                         roundings * (numeric.rounding + numeric.hidden) +
-                         tolerances.relative_tolerance * std::abs(numeric.value);
-    };
-    if (!disagrees() && !numeric.contradicted) return;
-    const double unit = rounding_unit(line, channel) / numeric.step;
-    numeric.rounding = std::max(numeric.rounding, unit);
-    // ... and what if steps of that size see another function?
-    if (!disagrees() && !numeric.contradicted) return;
-    numeric =
-        differentiate_at_all_scales(line, channel, comparison.analytic, numeric,
-                                    {.error_bars = tolerances.error_bars, .roundings = roundings});
-    return;
+    if (const auto plateau = plateau_of_small_steps(line, channel)) quantum = plateau->quantum;
+    numeric.rounding = std::max(numeric.rounding, quantum / numeric.step);
+    if (!refuted(comparison) && !numeric.contradicted) return;
   }
+  // ... and what if other steps, or the same but for their last digits, see another function?
+  const Tolerances& tolerances = settings_.tolerances;
+  numeric = differentiate_at_all_scales(
+      line, channel, comparison.analytic, numeric,
+      {.error_bars = tolerances.error_bars, .roundings = tolerances.roundings, .noise = quantum});
+}
+
+bool Differencer::refuted(const Comparison& comparison) const {
+  const NumericDerivative& numeric = comparison.numeric;
+  const Tolerances& tolerances = settings_.tolerances;
+  const double hidden = std::max(numeric.hidden, numeric.saturation);
+  return std::abs(comparison.analytic - numeric.value) >
+         tolerances.error_bars * numeric.error_bar +
+             tolerances.roundings * (numeric.rounding + hidden) +
+             tolerances.relative_tolerance * std::abs(numeric.value);
+}
+
+// Is it rounding that makes a channel flat? Asked where the answer decides something.
+void Differencer::ask_why_still(Line& line, std::size_t channel, Comparison& comparison) const {
+  NumericDerivative& numeric = comparison.numeric;
   const double largest = channel == 0 ? largest_sum_ : largest_each_;
-  const double negligible = tolerances.resolution * largest;
+  const double negligible = settings_.tolerances.resolution * largest;
+  const double hidden = settings_.tolerances.roundings * numeric.hidden;
   const double size = std::abs(comparison.analytic);
-  // Flat it is; is it rounding that makes it so? Asked where the answer decides something.
-  const bool matters =
-      size == 0 ? roundings * numeric.hidden > negligible : size > roundings * numeric.hidden;
-  if (!matters) return;
-  const double hidden = hidden_by_rounding(line, channel);
-  comparison.saturated = hidden > 0;
-  numeric.hidden = std::max(numeric.hidden, hidden);
+  if (size == 0 ? hidden <= negligible : size <= hidden) return;
+  if (numeric.step != line.at(0, channel).step) return;  // it was asked on the way to small steps
+  const Plateau plateau = plateau_around(line, channel, 0);
+  numeric.by_rounding = plateau.is_fine;
+  numeric.saturation = std::max(numeric.saturation, plateau.hidden());
 }
 
 }  // namespace chainrule::internal

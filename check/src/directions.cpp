@@ -59,8 +59,10 @@ Comparison Differencer::along(Piece piece) {
         subject_.move({&move, 1}, t, y);
         return t;
       },
-      weights_, subject_.outputs(), settings_.first_step * mean_,
-      std::ldexp(largest_magnitude(subject_.point(variable_)), -44));
+      weights_, subject_.outputs(),
+      {.first = settings_.first_step * mean_,
+       .smallest = std::ldexp(largest_magnitude(subject_.point(variable_)), -44),
+       .natural = settings_.first_step * std::min(mean_, 1.0)});
   Comparison comparison;
   comparison.analytic = static_cast<double>(analytic);
   differentiate(line, 0, comparison);

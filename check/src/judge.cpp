@@ -56,13 +56,21 @@ void judge_kink(ElementCheck& check, const NumericDerivative& numeric, const Sca
 }
 
 // What stays still says that the gradient is within the rounding of the outputs; more only where
-// that is next to nothing, or where stillness is not rounding's work.
-void judge_still(ElementCheck& check, const Comparison& comparison, const Scale& scale,
-                 double negligible) {
+// that is next to nothing, or where stillness is not rounding's work. Beyond that a gradient that
+// rounding may hide has nothing that speaks for it, however small it is.
+void judge_still(ElementCheck& check, const NumericDerivative& numeric, const Scale& scale,
+                 const Tolerances& tolerances) {
+  const double negligible = tolerances.resolution * scale.gradient;
+  const double saturation = tolerances.roundings * numeric.saturation;
   check.tolerance = std::max(check.tolerance, kDoubleUnit * scale.gradient);
+  const bool hidden = check.error > check.tolerance;
+  const bool zero = check.analytic == 0;
+  if (hidden || (zero && numeric.by_rounding)) {
+    check.tolerance = std::max(check.tolerance, saturation);
+  }
   if (check.error > check.tolerance) {
     check.verdict = Verdict::kDisagree;
-  } else if (check.tolerance > negligible && (check.analytic != 0 || comparison.saturated)) {
+  } else if (hidden || (check.tolerance > negligible && (!zero || numeric.by_rounding))) {
     unresolve(check, Reason::kSaturated);
   }
 }
@@ -91,7 +99,7 @@ void judge_float64(ElementCheck& check, const Comparison& comparison, const Scal
     return;
   }
   if (!numeric.moved) {
-    return judge_still(check, comparison, scale, tolerances.resolution * scale.gradient);
+    return judge_still(check, numeric, scale, tolerances);
   }
   if (!(check.error <= check.tolerance)) {
     check.verdict = Verdict::kDisagree;

@@ -42,8 +42,7 @@ struct Comparison {
   Index row = -1;
   Index column = -1;
   Index output = -1;
-  double analytic = 0;     ///< float64
-  bool saturated = false;  ///< rounding keeps the outputs still, where that was asked
+  double analytic = 0;  ///< float64
   NumericDerivative numeric;
 
   bool has_float32 = false;

@@ -16,6 +16,11 @@ double short_number(double x) {
   return std::ldexp(std::round(mantissa * 16) / 16, exponent);
 }
 
+// 2 / pi: a number of all bits. Functions have their edges at 0 more often than elsewhere, and the
+// first step is a fifth of |x0|; of the steps that are so many times 2^-k of it none has an edge
+// there that is just inside.
+constexpr double kManyBits = 0.63661977236758134;
+
 // More halvings than any double has bits beside 1.
 constexpr int kMostRows = 70;
 
@@ -28,12 +33,13 @@ int rows_between(double first_step, double smallest_step) {
 }  // namespace
 
 Line::Line(LineFunction function, std::span<const double> weights, std::span<const double> y0,
-           double first_step, double smallest_step, bool each)
+           const LineSteps& steps, bool each)
     : function_(std::move(function)),
       weights_(weights),
       y0_(y0),
-      first_step_(short_number(first_step)),
-      last_row_(rows_between(first_step, smallest_step)),
+      first_step_(short_number(steps.first)),
+      steps_(steps),
+      last_row_(rows_between(steps.first, steps.smallest)),
       channels_(each ? 1 + y0.size() : 1),
       above_(y0.size()),
       below_(y0.size()) {
@@ -42,11 +48,17 @@ Line::Line(LineFunction function, std::span<const double> weights, std::span<con
 
 double Line::step(int row) const { return std::ldexp(first_step_, -row); }
 
-const Difference& Line::at(int row, std::size_t channel) {
-  auto [place, is_new] = rows_.try_emplace(row);
+double Line::unaligned_step(int row) const {
+  const double step = kManyBits * this->step(row);
+  const double multiple = std::round(step / steps_.grid);
+  return multiple < 1 / kEpsilon ? multiple * steps_.grid : step;
+}
+
+const Difference& Line::at_step(double step, std::size_t channel) {
+  auto [place, is_new] = seen_.try_emplace(step);
   if (is_new) {
     place->second.resize(channels_);
-    sample(step(row), place->second);
+    sample(step, place->second);
   }
   return place->second[channel];
 }

@@ -7,10 +7,11 @@
 #include <limits>
 #include <optional>
 
+#include "plateau.hpp"
+
 namespace chainrule::internal {
 namespace {
 
-constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 constexpr int kWindow = 6;  // rows of one window
@@ -113,44 +114,6 @@ std::optional<Window> make_window(Line& line, std::size_t channel, int first, in
   return window;
 }
 
-// How much of a movement, in units of eps |y|, may be rounding.
-constexpr double kFewUnits = 64;
-constexpr double kEdgeWidth = 1e-3;
-constexpr double kSmallBeside = 1e-6;
-constexpr int kFarthestRow = -5;
-
-double change_of(const Difference& d) {
-  return d.step * std::max(2 * d.terms, std::abs(d.left) + std::abs(d.right));
-}
-
-// A channel does not move at `row` and does at the row before: the derivative that rounding may
-// hide there, 0 if the function is flat up to a kink or jump. From a kink a function departs by
-// next to nothing, and then in proportion. Where rounding kept it still it departs by a unit of
-// that rounding: of its own, of numbers around 1, or of whatever is small beside how far it gets.
-double rounding_edge(Line& line, std::size_t channel, int row) {
-  double still = line.step(row), moves = line.step(row - 1);
-  Difference edge = line.at(row - 1, channel);
-  while (moves > still * (1 + kEdgeWidth)) {
-    const double middle = std::sqrt(still) * std::sqrt(moves);
-    const Difference look = line.look(middle, channel);
-    if (look.finite && look.moved == 0) {
-      still = middle;
-    } else {
-      moves = middle;
-      edge = look;
-    }
-  }
-  const double quantum = change_of(edge);
-  const double hidden = quantum / still;
-  if (!edge.finite) return std::numeric_limits<double>::max();
-  if (quantum <= kFewUnits * kEpsilon * edge.size) return hidden;
-  const Difference beyond = line.look(moves * (1 + 32 * kEdgeWidth), channel);
-  if (beyond.finite && change_of(beyond) > 10 * quantum) return 0;
-  const Difference& far = line.at(kFarthestRow, channel);
-  const double reach = far.finite ? change_of(far) : 0;
-  return quantum <= std::max(kFewUnits * kEpsilon, kSmallBeside * reach) ? hidden : 0;
-}
-
 class Search {
  public:
   Search(Line& line, std::size_t channel) : line_(line), channel_(channel) {}
@@ -194,10 +157,13 @@ class Search {
     result.resolved = true;
     result.step = row.step;
     result.hidden = rounding_of(row.still, row.step);
+    result.saturation = rounding_of(row.still, line_.telling(row.step));
     if (window.first == 0) return result;
     // Farther away it moves: did it only become too flat for its own rounding?
-    result.hidden = std::max(result.hidden, rounding_edge(line_, channel_, window.first));
-    const bool same = best_.resolved && std::abs(best_.value) <= kRoundings * result.hidden;
+    const Plateau plateau = plateau_around(line_, channel_, window.first);
+    result.by_rounding = plateau.is_fine;
+    result.saturation = std::max(result.saturation, plateau.hidden());
+    const bool same = best_.resolved && std::abs(best_.value) <= kRoundings * result.saturation;
     return same ? best_ : result;
   }
 
@@ -235,7 +201,7 @@ class Search {
     best_.error_bar = bar;
     best_.step = row.step;
     best_.rounding = rounding_of(row.size, row.step);
-    best_.hidden = rounding_of(row.still, row.step);
+    best_.hidden = rounding_of(row.still, line_.telling(row.step));
     best_.terms = now.last.terms;
     best_.reached = std::max(line_.at(before.first, channel_).moved, now.last.moved);
     best_.moved = true;
@@ -326,23 +292,6 @@ class Search {
 
 NumericDerivative differentiate(Line& line, std::size_t channel) {
   return Search(line, channel).run();
-}
-
-double rounding_unit(Line& line, std::size_t channel) {
-  int row = 0;
-  while (row < line.last_row() && line.at(row, channel).moved > 0) ++row;
-  const bool still = row > 0 && line.at(row, channel).finite && line.at(row, channel).moved == 0;
-  return still ? change_of(line.at(row - 1, channel)) : 0;
-}
-
-double hidden_by_rounding(Line& line, std::size_t channel) {
-  int row = 0;
-  while (row < line.last_row() && line.at(row, channel).moved > 0) ++row;
-  while (row > kFarthestRow && line.at(row - 1, channel).moved == 0) {
-    if (!line.at(row - 1, channel).finite) return std::numeric_limits<double>::max();
-    --row;
-  }
-  return row == kFarthestRow ? 0 : rounding_edge(line, channel, row);
 }
 
 }  // namespace chainrule::internal

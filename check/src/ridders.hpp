@@ -26,6 +26,8 @@ struct NumericDerivative {
   double step = 0;            ///< the smallest that `value` came from
   double rounding = 0;        ///< eps sum |v_i| max|y_i| / step, of the outputs that moved ...
   double hidden = 0;          ///< ... and of those that did not, which may hide that much
+  double saturation = 0;      ///< if none moved: what rounding may hide of it beyond that
+  bool by_rounding = false;   ///< ... and it is rounding that keeps them, where that was asked
   double terms = 0;           ///< sum_i |v_i dy_i/dt|
   Index reached = 0;          ///< outputs that moved
   bool moved = false;         ///< some output changed; if none did, `rounding` is 0
@@ -46,15 +48,5 @@ struct NumericDerivative {
 /// differ and still do at steps that are as small as rounding lets them be, and f runs straight
 /// into the point from both sides.
 NumericDerivative differentiate(Line& line, std::size_t channel = 0);
-
-/// Of a channel that no step moves: the largest derivative that rounding may keep still (tanh at
-/// 40), and 0 if the function is really flat there: constant as far as one can see, or about to
-/// leave at a kink (relu at -3). Looks at larger steps, where it starts to move: a smooth function
-/// by single units of its rounding, whatever unit that is, a kink by next to nothing.
-double hidden_by_rounding(Line& line, std::size_t channel = 0);
-
-/// The least that a channel moves by before it stands still: its rounding, where that is more than
-/// that of its value, as in log(1 + e^-20). 0 when it does not come to stand.
-double rounding_unit(Line& line, std::size_t channel = 0);
 
 }  // namespace chainrule::internal

@@ -10,13 +10,15 @@
 namespace chainrule::internal {
 namespace {
 
-constexpr double kUnitRoundoff = std::numeric_limits<double>::epsilon();
 constexpr int kFirstRow = -5;  // steps larger than the first
 constexpr int kSteps = 4;      // of one estimate
 // Estimates that are needed to refute.
 constexpr std::ptrdiff_t kWitnesses = 2;
 constexpr double kNoiseBeside = 1e-3;
 constexpr double kNoiseUnits = 16;
+// What is smooth leaves 64 or some more times less of itself at half the step; an edge that is no
+// more inside leaves nothing.
+constexpr double kDrop = 1e4;
 
 using Steps = std::array<double, kSteps>;
 
@@ -59,10 +61,13 @@ struct Estimate {
   double value = 0;
   double bar = 0;
   double tolerance = 0;   // what it lets pass
+  double support = 0;     // the same if what fades at smaller steps is no noise
   bool verified = false;  // a smooth function was seen at these steps
   Difference last;        // of the smallest step
+  int row = 0;            // of the largest
 
   bool refutes(double claimed) const { return !(std::abs(claimed - value) <= tolerance); }
+  bool supports(double claimed) const { return verified && std::abs(claimed - value) <= support; }
 };
 
 Estimate cautious(const Steps& slopes, double noise) {
@@ -93,19 +98,21 @@ double jump_at_point(const Steps& jumps) {
   return last <= before / 4 ? 0 : last;
 }
 
-// f - f(0) at j h / 4 for j = -4 ... 4.
+// The steps of a row: s, 2 s, 4 s and 8 s, of digits that no other row has.
+Difference of_row(Line& line, std::size_t channel, int row, int multiple) {
+  return line.at_step(multiple * line.unaligned_step(row + kSteps - 1), channel);
+}
+
+// f - f(0) at 2 j s for j = -4 ... 4.
 std::array<double, 9> equally_spaced(Line& line, std::size_t channel, int row, bool& usable) {
   std::array<double, 9> f{};
-  const auto put = [&](std::size_t j, const Difference& d) {
-    usable = usable && d.finite;
-    f[4 + j] = d.right * d.step;
-    f[4 - j] = -d.left * d.step;
-  };
   usable = true;
-  put(4, line.at(row, channel));
-  put(2, line.at(row + 1, channel));
-  put(1, line.at(row + 2, channel));
-  put(3, line.look(0.75 * line.step(row), channel));
+  for (int j = 1; j <= 4; ++j) {
+    const Difference d = of_row(line, channel, row, 2 * j);
+    usable = usable && d.finite;
+    f[static_cast<std::size_t>(4 + j)] = d.right * d.step;
+    f[static_cast<std::size_t>(4 - j)] = -d.left * d.step;
+  }
   return f;
 }
 
@@ -115,6 +122,11 @@ double noise_at(Line& line, std::size_t channel, int row) {
   bool usable = false;
   std::array<double, 9> f = equally_spaced(line, channel, row, usable);
   if (!usable) return -1;
+  // Squares neither overflow nor vanish beside the largest.
+  double largest = 0;
+  for (const double value : f) largest = std::max(largest, std::abs(value));
+  if (largest == 0) return 0;
+  for (double& value : f) value /= largest;
   double least = std::numeric_limits<double>::infinity(), gamma = 1;
   for (std::size_t k = 1; k <= 6; ++k) {
     double sum = 0;
@@ -127,7 +139,7 @@ double noise_at(Line& line, std::size_t channel, int row) {
     if (k < 4) continue;
     least = std::min(least, std::sqrt(gamma * sum / (9 - order)));
   }
-  return least;
+  return largest * least;
 }
 
 double reach_of(Line& line, std::size_t channel) {
@@ -154,7 +166,6 @@ double alike(const std::vector<double>& remainders, std::ptrdiff_t count, double
 // The largest remainder that all but vanishes at half the step, which no series does: there all
 // steps are on one tread of a staircase.
 double above_a_plateau(const std::vector<double>& remainders, double most) {
-  constexpr double kDrop = 1e4;
   double result = 0;
   for (std::size_t k = 0; k + 1 < remainders.size(); ++k) {
     const double here = remainders[k], below = remainders[k + 1];
@@ -177,16 +188,32 @@ double steady(const std::vector<double>& remainders, double most) {
   if (std::ssize(remainders) < 2 * kHalf) return 0;
   for (auto end = remainders.begin() + 2 * kHalf; end <= remainders.end(); ++end) {
     const double larger = second_largest(end - 2 * kHalf), smaller = second_largest(end - kHalf);
-    const bool flat = smaller >= larger / 2 && smaller <= 4 * larger;
+    const bool flat = smaller >= larger / 4 && smaller <= 8 * larger;
     if (flat && larger <= most) result = std::max(result, larger);
   }
   return result;
 }
 
+// The row below which all steps are on one tread of a staircase, however high its steps are: its
+// remainder does not grow in proportion to h, as that of a kink does. Before the first row where
+// there is none.
+int row_of_treads(const std::vector<double>& remainders) {
+  constexpr std::size_t kBack = 3;
+  constexpr double kGrowth = 6;  // in three rows, where that of a kink is 8
+  for (std::size_t k = kBack + 1; k + 1 < remainders.size(); ++k) {
+    const double here = remainders[k], below = remainders[k + 1];
+    if (below < 0 || !(here > kDrop * below)) continue;
+    // At the drop itself an edge is just inside.
+    const double before = remainders[k - 1], far = remainders[k - 1 - kBack];
+    if (far >= 0 && far <= kGrowth * before) return kFirstRow + static_cast<int>(k);
+  }
+  return kFirstRow - 1;
+}
+
 // The noise of the function (ECnoise: More & Wild 2011, "Estimating computational noise", SIAM J.
 // Sci. Comput. 33), where it is the same at steps of several sizes and small beside how far f gets.
 double noise_of(Line& line, std::size_t channel, const std::vector<double>& remainders) {
-  const double unit = kNoiseUnits * kUnitRoundoff * std::max(1.0, line.at(0, channel).size);
+  const double unit = kNoiseUnits * kEpsilon * std::max(1.0, line.at(0, channel).size);
   const double small = std::max(kNoiseBeside * reach_of(line, channel), unit);
   return std::max({alike(remainders, 4, 4, small), alike(remainders, 3, 3, unit),
                    above_a_plateau(remainders, unit)});
@@ -237,15 +264,28 @@ class Scales {
       const bool refuted_closer = count([&](const Estimate& e) {
                                     return e.last.step < best->last.step && e.refutes(claimed_);
                                   }) > 0;
-      return refuted_closer ? contradiction(*best) : derivative(*best);
+      const bool shown = best->tolerance < std::max(std::abs(claimed_), std::abs(best->value)) &&
+                         count([&](const Estimate& e) {
+                           return e.tolerance < 4 * best->tolerance && !e.refutes(claimed_);
+                         }) >= kWitnesses;
+      return refuted_closer || !shown ? contradiction(*best) : derivative(*best);
     }
-    const auto can_tell = [&](const Estimate& e) { return e.tolerance < error / 4; };
-    const bool supported = count([&](const Estimate& e) {
-                             return e.verified && can_tell(e) && !e.refutes(claimed_);
-                           }) > 0;
-    const bool refuted =
-        count([&](const Estimate& e) { return can_tell(e) && e.refutes(claimed_); }) >= kWitnesses;
-    return refuted && !supported ? first_ : contradiction(*best);
+    const bool supported =
+        count([&](const Estimate& e) { return e.support < error / 4 && e.supports(claimed_); }) > 0;
+    const bool refuted = count([&](const Estimate& e) {
+                           return e.tolerance < error / 4 && e.refutes(claimed_);
+                         }) >= kWitnesses;
+    return refuted && !supported && !is_trend(claimed_) ? first_ : contradiction(*best);
+  }
+
+  // True when steps over many treads of a staircase lead there, and not where one tread does: the
+  // function is the trend if rounding makes the treads, as in (1 - cos x) / x^2 near 0, and the
+  // tread if it is a sawtooth.
+  bool is_trend(double claimed) const {
+    return count([&](const Estimate& e) {
+             return e.row <= tread_row_ && e.verified && std::abs(claimed - e.value) <= e.bar &&
+                    std::abs(first_.value - e.value) > 2 * e.bar;
+           }) > 0;
   }
 
   // The first look confirms the claim, but larger steps agreed on something else: were the smaller
@@ -268,7 +308,7 @@ class Scales {
     int row = 0;
     while (row < line_.last_row()) {
       const Difference& d = line_.at(row, channel_);
-      if (d.finite && kUnitRoundoff * (d.size + d.still) > error * d.step) break;
+      if (d.finite && kEpsilon * (d.size + d.still) > error * d.step) break;
       ++row;
     }
     return row;
@@ -277,35 +317,52 @@ class Scales {
   void collect() {
     const int last = last_useful_row();
     std::vector<double> remainders;
-    for (int row = kFirstRow; row + 2 <= last; ++row) {
+    for (int row = kFirstRow; row <= last; ++row) {
       remainders.push_back(noise_at(line_, channel_, row));
     }
-    const double noise = noise_of(line_, channel_, remainders);
+    const double noise = std::max(trust_.noise, noise_of(line_, channel_, remainders));
     steady_noise_ = noise <= 4 * steady(remainders, kNoiseBeside * reach_of(line_, channel_));
+    tread_row_ = row_of_treads(remainders);
+    double edge = 0;  // what steps that are smaller do not see of the function
     for (int row = kFirstRow; row + kSteps - 1 <= last; ++row) {
-      add_estimate(row, std::max(noise, remainders[static_cast<std::size_t>(row - kFirstRow)]));
+      // Noise that is seen at smaller steps is there at larger ones, if they are lucky or not.
+      const auto here = remainders.begin() + (row - kFirstRow);
+      if (row > kFirstRow && here[-1] > kDrop * here[0]) edge = std::max(edge, here[-1]);
+      const double local = *std::max_element(here, here + kSteps);
+      add_estimate(row, std::max(noise, local), std::max(edge, local));
     }
   }
 
-  void add_estimate(int row, double noise) {
+  // `here`: the noise as these very steps have it.
+  void add_estimate(int row, double noise, double here) {
     Steps slopes{}, jumps{};
     for (int k = 0; k < kSteps; ++k) {
-      const Difference& d = line_.at(row + k, channel_);
+      const Difference d = of_row(line_, channel_, row, 8 >> k);
       if (!d.finite) return;
       slopes[static_cast<std::size_t>(k)] = d.slope;
       jumps[static_cast<std::size_t>(k)] = d.right - d.left;
     }
-    const Difference& last = line_.at(row + kSteps - 1, channel_);
-    const double rounding = kUnitRoundoff * (last.size + last.still) / last.step;
-    const double all_noise = std::max(noise / last.step, rounding);
-    Estimate estimate = cautious(slopes, all_noise);
-    const double jump = jump_at_point(jumps);
-    if (jump > 64 * all_noise) {
-      estimate.bar += jump / 2;
-      estimate.verified = false;
-    }
-    estimate.tolerance = trust_.error_bars * estimate.bar + trust_.roundings * rounding;
+    const Difference last = of_row(line_, channel_, row, 1);
+    const double step = line_.telling(last.step);
+    const double rounding = kEpsilon * (last.size + last.still) / step;
+    const auto tolerance = [&](const Estimate& of) {
+      return trust_.error_bars * of.bar + trust_.roundings * rounding;
+    };
+    const auto with_noise = [&](double of) {
+      const double all = std::max(of / step, rounding);
+      Estimate estimate = cautious(slopes, all);
+      const double jump = jump_at_point(jumps);
+      if (jump > 64 * all) {
+        estimate.bar += jump / 2;
+        estimate.verified = false;
+      }
+      return estimate;
+    };
+    Estimate estimate = with_noise(noise);
+    estimate.tolerance = tolerance(estimate);
+    estimate.support = tolerance(with_noise(std::max(trust_.noise, here)));
     estimate.last = last;
+    estimate.row = row;
     estimates_.push_back(estimate);
   }
 
@@ -314,8 +371,13 @@ class Scales {
     result.value = of.value;
     result.error_bar = of.bar;
     result.step = of.last.step;
-    result.rounding = kUnitRoundoff * of.last.size / of.last.step;
-    result.hidden = kUnitRoundoff * of.last.still / of.last.step;
+    if (!first_.moved) {
+      result.moved = of.last.moved > 0;
+      result.reached = of.last.moved;
+      result.terms = of.last.terms;
+    }
+    result.rounding = kEpsilon * of.last.size / line_.telling(of.last.step);
+    result.hidden = kEpsilon * of.last.still / line_.telling(of.last.step);
     return result;
   }
 
@@ -335,6 +397,7 @@ class Scales {
   Trust trust_;
   std::vector<Estimate> estimates_;
   bool steady_noise_ = false;
+  int tread_row_ = 0;
 };
 
 }  // namespace

@@ -67,7 +67,8 @@ struct Snake {
     }
   }
 
-  // The same derivative forward: how y moves when x and a do.
+  // How y moves when x and a do. Written from forward and without a look at backward: the two
+  // check each other.
   template <class T>
   static void jvp(const chainrule::OpContext& context) {
     const auto x = context.input<T>(0), a = context.input<T>(1);
@@ -75,8 +76,11 @@ struct Snake {
     const auto y_moves = context.out_tangent<T>();
     for (chainrule::Index i = 0; i < x.rows; ++i) {
       for (chainrule::Index j = 0; j < x.columns; ++j) {
-        y_moves(i, j) = slope_by_x(x(i, j), a(0, j)) * x_moves(i, j) +
-                        slope_by_a(x(i, j), a(0, j)) * a_moves(0, j);
+        const T angle = a(0, j) * x(i, j), sine = std::sin(angle);
+        const T angle_moves = a(0, j) * x_moves(i, j) + a_moves(0, j) * x(i, j);
+        const T square_moves = 2 * sine * std::cos(angle) * angle_moves;
+        y_moves(i, j) = x_moves(i, j) + square_moves / a(0, j) -
+                        sine * sine * a_moves(0, j) / (a(0, j) * a(0, j));
       }
     }
   }

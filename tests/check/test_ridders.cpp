@@ -9,6 +9,8 @@
 #include <functional>
 #include <limits>
 
+#include "plateau.hpp"
+
 namespace chainrule::internal {
 namespace {
 
@@ -25,12 +27,17 @@ class Point {
               y[0] = f(moved);
               return moved - x;
             },
-            {&weight_, 1}, {&y0_, 1}, kFirstStep * (scale > 0 ? scale : size_of(x)),
-            std::ldexp(std::abs(x), -46)) {}
+            {&weight_, 1}, {&y0_, 1},
+            {.first = kFirstStep * (scale > 0 ? scale : size_of(x)),
+             .smallest = std::ldexp(std::abs(x), -46)}) {}
 
   NumericDerivative differentiate() { return internal::differentiate(line_); }
-  double hidden() { return hidden_by_rounding(line_); }
-  double unit() { return rounding_unit(line_); }
+  // From the first step on.
+  Plateau plateau() { return plateau_around(line_, 0, 0); }
+  double quantum_of_small_steps() {
+    const auto plateau = plateau_of_small_steps(line_, 0);
+    return plateau ? plateau->quantum : 0;
+  }
 
  private:
   static double size_of(double x) { return x == 0 ? 1 : std::abs(x); }
@@ -91,11 +98,12 @@ TEST(Ridders, TheUnitOfAnOutputMayBeCoarserThanItsDigits) {
   // 1 + e^x is a multiple of 2^-52 at x = -15, and so its logarithm moves by no less.
   const auto log_of_sum = [](double x) { return std::log(1 + std::exp(x)); };
   const double epsilon = std::numeric_limits<double>::epsilon();
-  const double unit = Point(-15, log_of_sum).unit();
+  const double unit = Point(-15, log_of_sum).quantum_of_small_steps();
   EXPECT_GE(unit, 0.5 * epsilon);
   EXPECT_LE(unit, 4 * epsilon);
   // Kept to all its digits, it moves as far as the eye can see.
-  EXPECT_EQ(Point(-15, [](double x) { return std::log1p(std::exp(x)); }).unit(), 0);
+  EXPECT_EQ(Point(-15, [](double x) { return std::log1p(std::exp(x)); }).quantum_of_small_steps(),
+            0);
 }
 
 TEST(Ridders, DoesNotJumpOverAPole) {
@@ -199,14 +207,14 @@ TEST(Ridders, WhatIsFlatForGoodIsNotSaturated) {
   EXPECT_TRUE(d.resolved);
   EXPECT_FALSE(d.moved);
   EXPECT_EQ(d.value, 0);
-  EXPECT_EQ(constant.hidden(), 0);
+  EXPECT_EQ(constant.plateau().quantum, 0);
   for (const double offset : {0.0, 5.0, 1e6}) {
     Point dead(-3, [offset](double x) { return offset + relu(x); });
     EXPECT_FALSE(dead.differentiate().moved);
-    EXPECT_EQ(dead.hidden(), 0) << offset;
+    EXPECT_EQ(dead.plateau().quantum, 0) << offset;
   }
   Point step(0.3, [](double x) { return x > 0 ? 1.0 : 0.0; });
-  EXPECT_EQ(step.hidden(), 0);
+  EXPECT_EQ(step.plateau().quantum, 0);
 }
 
 TEST(Ridders, WhatRoundingKeepsStillIsSaturated) {
@@ -215,14 +223,14 @@ TEST(Ridders, WhatRoundingKeepsStillIsSaturated) {
     const NumericDerivative d = point.differentiate();
     EXPECT_FALSE(d.moved) << x;
     EXPECT_GT(d.hidden, 0) << x;
-    EXPECT_GT(point.hidden(), 0) << x;
+    EXPECT_GT(point.plateau().hidden(), 0) << x;
   }
   Point exponential(1, [](double x) { return 1 + std::exp(-1000 * x); });
-  EXPECT_GT(exponential.hidden(), 0);
+  EXPECT_GT(exponential.plateau().hidden(), 0);
   // Rounding that the size of y says nothing of.
   Point absorbed(1, [](double x) { return (1 + 1e-16 * x) - 1; });
   EXPECT_FALSE(absorbed.differentiate().moved);
-  EXPECT_GE(8 * absorbed.hidden(), 1e-16);
+  EXPECT_GE(8 * absorbed.plateau().hidden(), 1e-16);
 }
 
 TEST(Ridders, WhatSmallStepsRoundAwayIsKnownFromLargeOnes) {

@@ -38,6 +38,22 @@ TEST_F(GradcheckFailures, RightOpsExitWithZero) {
   EXPECT_THAT(outcome.out, HasSubstr(" checks of 2 ops agree ("));
 }
 
+TEST_F(GradcheckFailures, AnOpWithoutACaseExitsWithOne) {
+  const auto with_novel = [](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "gradcheck");
+    return Process(arguments, {"CHAINRULE_TEST_NOVEL_OP=1"}, CHAINRULE_WRONG_OP_COMMAND).wait();
+  };
+  const std::string why = "gradcheck: novel has no case in the table of cases";
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{}, {"--op", "novel"}, {"--mutants"}, {"--list"}}) {
+    const Outcome outcome = with_novel(arguments);
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_THAT(outcome.err, HasSubstr(why));
+    EXPECT_THAT(outcome.out, Not(HasSubstr("agree")));
+  }
+  EXPECT_EQ(with_novel({"--op", "tanh"}).code, 0);
+}
+
 TEST_F(GradcheckFailures, AWrongBackwardExitsWithOneAndIsExplained) {
   const Outcome outcome = gradcheck({"--op", "tanh", "--op", "twice_tanh", "--dtype", "float64"});
   EXPECT_EQ(outcome.code, 1);

@@ -9,7 +9,9 @@
 #include <regex>
 #include <sstream>
 
+#include "chainrule/check/gtest.hpp"
 #include "process.hpp"
+#include "snake_with_mean.hpp"
 
 namespace chainrule::testing {
 namespace {
@@ -105,6 +107,31 @@ void expect_transcript(const std::string& start) {
 TEST(Readme, TranscriptsOfGradcheckAreTrue) {
   expect_transcript("gradcheck --op matmul");
   expect_transcript("gradcheck --mutants --op");
+}
+
+// Up to where the README breaks off: "..." or, where kernels differ, the errors of a row.
+std::string told(const std::string& line) {
+  static const std::regex rest(R"((\.\.\.$)|( +\S+ +\S+ +\S+ +disagree$)|( \(snake_test.*))");
+  return std::regex_replace(line, rest, "");
+}
+
+TEST(Readme, TheFailingMatcherSaysThat) {
+  Graph graph;
+  const Value x = graph.input("x", {kBatch, 3}), a = graph.parameter("a", {3}, ones());
+  graph.apply(kSnakeWithMeanOp, {x, a});
+  ::testing::StringMatchResultListener listener;
+  EXPECT_FALSE(::testing::ExplainMatchResult(HasCorrectGradients(), graph, &listener));
+  const std::string all = ::testing::PrintToString(graph) + listener.str();
+  const std::string transcript = block("", "Expected: has gradients");
+  const std::string actual = "  Actual: ";
+  const std::string said = transcript.substr(transcript.find(actual) + actual.size());
+  for (const std::string& line : lines_of(said)) EXPECT_THAT(all, HasSubstr(told(line)));
+
+  const std::regex where(R"(snake_test\.cpp:([0-9]+))");
+  std::smatch number;
+  ASSERT_TRUE(std::regex_search(transcript, number, where));
+  const auto lines = lines_of(read_text(CHAINRULE_SOURCE_DIR "/examples/custom_op/snake_test.cpp"));
+  EXPECT_THAT(lines.at(std::stoul(number[1]) - 1), HasSubstr("apply(kSnakeWithMeanOp"));
 }
 
 }  // namespace

@@ -71,7 +71,8 @@ int run(const CLI::App& app, const Command& command) {
 
 }  // namespace
 
-int command_line(int argc, char** argv, std::span<const OpCase> cases) {
+int command_line(int argc, char** argv, std::span<const OpCase> cases,
+                 std::span<const OpDef* const> ops) {
   set_warning_handler(
       [](const std::string& message) { std::cerr << "chainrule: warning: " << message << '\n'; });
 
@@ -79,9 +80,10 @@ int command_line(int argc, char** argv, std::span<const OpCase> cases) {
   app.set_version_flag("--version", "chainrule " CHAINRULE_VERSION_STRING);
   app.require_subcommand(1);
   app.footer(kExamples);
-  const std::vector<Command> commands{add_info(app),     add_gradcheck(app, cases), add_train(app),
-                                      add_evaluate(app), add_predict(app),          add_kernel(app),
-                                      add_gp(app),       add_approximate(app)};
+  const std::vector<Command> commands{add_info(app),    add_gradcheck(app, cases, ops),
+                                      add_train(app),   add_evaluate(app),
+                                      add_predict(app), add_kernel(app),
+                                      add_gp(app),      add_approximate(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {  // --help and --version

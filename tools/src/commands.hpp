@@ -10,7 +10,8 @@ namespace chainrule::tools {
 
 // Each adds its subcommand, with options, help and examples.
 Command add_info(CLI::App& app);
-Command add_gradcheck(CLI::App& app, std::span<const OpCase> cases);
+Command add_gradcheck(CLI::App& app, std::span<const OpCase> cases,
+                      std::span<const OpDef* const> ops);
 Command add_train(CLI::App& app);
 Command add_evaluate(CLI::App& app);
 Command add_predict(CLI::App& app);

@@ -123,8 +123,10 @@ int check_checker(const GradcheckOptions& options, std::span<const SelectedOp> o
                   fmt::format("{} ({:.1f} s)", caught_text(run.report), run.report.seconds));
 }
 
-int gradcheck(const GradcheckOptions& options, std::span<const OpCase> cases) {
+int gradcheck(const GradcheckOptions& options, std::span<const OpCase> cases,
+              std::span<const OpDef* const> all) {
   options.validate();
+  if (!options.of_model()) require_cases(all, cases, options.ops);
   const std::vector<SelectedOp> ops = select_ops(cases, options.ops);
   const KernelTable& kernels = options.kernels();
   if (options.list) {
@@ -140,12 +142,13 @@ int gradcheck(const GradcheckOptions& options, std::span<const OpCase> cases) {
 
 }  // namespace
 
-Command add_gradcheck(CLI::App& app, std::span<const OpCase> cases) {
+Command add_gradcheck(CLI::App& app, std::span<const OpCase> cases,
+                      std::span<const OpDef* const> ops) {
   CLI::App* const sub =
       app.add_subcommand("gradcheck", "Compares every gradient with finite differences");
   const auto options = std::make_shared<GradcheckOptions>();
   options->add_to(*sub);
-  return [options, cases] { return gradcheck(*options, cases); };
+  return [options, cases, ops] { return gradcheck(*options, cases, ops); };
 }
 
 }  // namespace chainrule::tools

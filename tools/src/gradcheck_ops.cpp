@@ -95,6 +95,20 @@ GradcheckRecord check(const OpCase& op_case, const CaseSize& size, DType dtype,
 
 }  // namespace
 
+void require_cases(std::span<const OpDef* const> ops, std::span<const OpCase> cases,
+                   const std::vector<std::string>& names) {
+  std::vector<std::string> missing;
+  for (const OpDef* op : ops_without_cases(ops, cases)) {
+    const bool wanted =
+        names.empty() || std::find(names.begin(), names.end(), op->name) != names.end();
+    if (wanted) missing.emplace_back(op->name);
+  }
+  if (missing.empty()) return;
+  throw Error(fmt::format("gradcheck: {} {} no case in the table of cases, so nothing checks {}",
+                          joined(missing), missing.size() == 1 ? "has" : "have",
+                          missing.size() == 1 ? "it" : "them"));
+}
+
 std::vector<SelectedOp> select_ops(std::span<const OpCase> cases,
                                    const std::vector<std::string>& names) {
   const std::vector<SelectedOp> all = all_of(cases);

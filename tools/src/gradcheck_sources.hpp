@@ -31,6 +31,10 @@ struct SelectedOp {
   std::vector<const OpCase*> cases{};
 };
 
+/// Throws Error for one of `ops` that has no row among `cases`, and so nothing that would check it,
+/// if it is among the ops of these names; any is for none.
+void require_cases(std::span<const OpDef* const> ops, std::span<const OpCase> cases,
+                   const std::vector<std::string>& names);
 /// The ops of these names among `cases`, in the order of the names; all of them for none. What the
 /// functions that build graphs are called stands for the ops they use. UsageError, listing the ops,
 /// for an unknown name.
