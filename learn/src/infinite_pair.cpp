@@ -12,6 +12,8 @@ namespace {
 
 using Family = DualActivation::Form::Family;
 
+constexpr Index kSums = 4;  // that a CPU adds side by side
+
 // K^0 of a pair from the difference and the sum of its unit vectors, (x, sqrt(bias)) scaled.
 PairCovariance input_pair(double bias, const InfiniteSamples& x, Index i, const InfiniteSamples& z,
                           Index j) {
@@ -21,7 +23,6 @@ PairCovariance input_pair(double bias, const InfiniteSamples& x, Index i, const 
   const double scale_z = 1 / std::sqrt(pair.zz);
   const double* const u = x.scaled().row(i);
   const double* const v = z.scaled().row(j);
-  constexpr Index kSums = 4;
   std::array<double, kSums> minus{};
   std::array<double, kSums> plus{};
   const auto add = [&](double a, double b, Index sum) {

@@ -68,8 +68,9 @@ NormalRule::NormalRule(double step, double reach) {
 
 double converged_step(const Form& form, double sigma) {
   Moments before = moments(form, sigma, NormalRule(kFirstStep, kReach));
-  for (double step = kFirstStep * std::numbers::sqrt2 / 2; step >= kLastStep;
-       step *= std::numbers::sqrt2 / 2) {
+  double step = kFirstStep;
+  while (step >= kLastStep) {
+    step *= std::numbers::sqrt2 / 2;
     const Moments now = moments(form, sigma, NormalRule(step, kReach));
     if (is_close(before.first.value, now.first.value, before.second.value, now.second.value) &&
         is_close(before.first.derivative, now.first.derivative, before.second.derivative,
