@@ -80,6 +80,7 @@ std::string GradientReport::to_text() const {
                         to_string(check.shape), to_string(dtype), check.elements, check.directions);
     if (check.jacobian > 0) text += fmt::format("{} Jacobian entries, ", check.jacobian);
     if (check.waived > 0) text += fmt::format("{} unresolved waived, ", check.waived);
+    if (check.unseen > 0) text += fmt::format("{} smaller than the tolerance, ", check.unseen);
     text += fmt::format("worst error {:.3g} of {:.3g}: {}", check.worst.error,
                         check.worst.tolerance, to_string(check.overall_verdict()));
     const ForwardCheck& forward = check.forward_mode;

@@ -148,6 +148,12 @@ void add_float32(ElementCheck& check, const Comparison& comparison, double toler
   if (settled && !(check.error <= tolerance)) check.verdict = Verdict::kDisagree;
 }
 
+// Anything of its size would agree.
+bool is_unseen(const ElementCheck& check) {
+  return check.analytic != 0 &&
+         std::max(std::abs(check.analytic), std::abs(check.numeric)) <= check.tolerance;
+}
+
 bool worse(const ElementCheck& a, const ElementCheck& b) {
   if (a.verdict != b.verdict) return a.verdict > b.verdict;
   // Not error / tolerance, which is 0 / 0 where both are exact.
@@ -177,6 +183,7 @@ void tally(ValueCheck& result, const ElementCheck& check, bool waived, Index max
   switch (check.verdict) {
     case Verdict::kAgree:
       ++result.agree;
+      result.unseen += is_unseen(check) ? 1 : 0;
       break;
     case Verdict::kKink:
       ++result.kinks;

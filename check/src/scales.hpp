@@ -14,16 +14,20 @@ struct Trust {
 };
 
 /// The second look, for a derivative that the first one disagrees with: `claimed` among estimates
-/// from steps of every size. Each is of four steps, h to h / 8, and trusts a series in h^2 only as
-/// far as the ratios of successive differences confirm it there (cautious extrapolation: de Boor
-/// 1971, "CADRE", in Rice, Mathematical Software); where they do not, because an edge lies between
-/// the steps, its bar is the spread of the plain central differences. The noise of the function,
-/// measured at larger steps, counts at smaller ones too, which may see one exact step of a
-/// staircase.
+/// from steps of every size, and of digits that no others have, so that what rounding does to the
+/// function is seen as the noise that it is. Each is of four steps, h to h / 8, and trusts a series
+/// in h^2 only as far as the ratios of successive differences confirm it there (cautious
+/// extrapolation: de Boor 1971, "CADRE", in Rice, Mathematical Software); where they do not,
+/// because an edge lies between the steps, its bar is the spread of the plain central differences.
+/// The noise of the function, measured at larger steps, counts at smaller ones too, which may see
+/// one exact step of a staircase.
+///
+/// Steps far beyond the natural one of the line refute by less: what they see as noise may be the
+/// function.
 ///
 /// Returns `first` where every estimate that can tell refutes the claim, a better derivative with
-/// an honest bar where the best of them confirms it, and an unresolved one where they contradict
-/// each other or none can tell.
+/// an honest bar where the best of them and another confirm it, and an unresolved one where they
+/// contradict each other or none can tell.
 NumericDerivative differentiate_at_all_scales(Line& line, std::size_t channel, double claimed,
                                               const NumericDerivative& first,
                                               const Trust& trust = {});

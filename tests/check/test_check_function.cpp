@@ -341,6 +341,30 @@ TEST(CheckGradient, OfRosenbrocksFunction) {
   EXPECT_EQ(check_gradient(f, missing, std::vector{-1.2, 1.0}).values[0].disagree, 1);
 }
 
+// e^20 hides e^-9: the sum does not show it, and the report says so.
+TEST(CheckGradient, WhatIsSmallerThanTheToleranceIsCounted) {
+  const auto f = [](In x) {
+    double sum = 0;
+    for (const double v : x) sum += std::exp(v);
+    return sum;
+  };
+  const auto gradient_with = [](double factor) {
+    return [factor](In x, Out g) {
+      for (std::size_t k = 0; k < x.size(); ++k) g[k] = (x[k] < -8 ? factor : 1) * std::exp(x[k]);
+    };
+  };
+  const std::vector<double> x{20, 3, -5, -9, -15, 1};
+  for (const double factor : {1.0, -7.0}) {
+    const GradientReport report = check_gradient(f, gradient_with(factor), x);
+    EXPECT_TRUE(report.ok()) << report.to_text();
+    EXPECT_EQ(report.values[0].agree, 6);
+    EXPECT_EQ(report.values[0].unseen, 2);
+    EXPECT_THAT(report.to_text(), HasSubstr("2 smaller than the tolerance"));
+  }
+  const std::vector<double> alike{2, 3, -1, 1};
+  EXPECT_EQ(check_gradient(f, gradient_with(1), alike).values[0].unseen, 0);
+}
+
 TEST(CheckFunction, NothingComparedFails) {
   const auto f = [](In, Out) {};
   const auto jacobian = [](In, Out) {};

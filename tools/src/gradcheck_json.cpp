@@ -62,6 +62,7 @@ Json as_json(const ValueCheck& value) {
             {"float32_only", value.float32_only},
             {"comparisons", value.comparisons()},
             {"agree", value.agree},
+            {"unseen", value.unseen},
             {"kinks", value.kinks},
             {"unresolved", value.unresolved},
             {"waived", value.waived},
@@ -114,6 +115,7 @@ Json as_json(const GradcheckRecord& record, bool of_model) {
   json["elements"] = counts.elements;
   json["directions"] = counts.directions;
   json["jacobian"] = counts.jacobian;
+  json["unseen"] = counts.unseen;
   json["kinks"] = counts.kinks;
   json["waived"] = counts.waived;
   if (!record.properties.empty()) json["properties"] = record.properties;

@@ -22,7 +22,8 @@ the table shows the worst of its comparisons: |a - n|, the error bar of n, and w
 whole Jacobians. --op takes what graphs call an op (reduce_mean) as well.
 
 A model is checked in training mode, with one fixed dropout mask; kinks that the numbers happen to
-lie on are accepted and counted. Where gradients disagree, the worst elements are listed with what
+lie on are accepted and counted. "unseen" counts elements that agree, but are smaller than what is
+tolerated, so that anything of their size would. Where gradients disagree, the worst elements are listed with what
 they look like: a factor, a sign, a transpose, an off-by-one. Unresolved means that differences
 can say nothing (a saturated tanh, say); it fails unless --waive names the tensor. A gradient that is
 zero everywhere fails unless --zero declares it, and then everything else does.

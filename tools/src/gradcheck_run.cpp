@@ -24,6 +24,7 @@ void add(Compared& sum, const ValueCheck& value) {
   sum.elements += value.elements + value.float32_only;
   sum.directions += value.directions;
   sum.jacobian += value.jacobian;
+  sum.unseen += value.unseen;
   sum.kinks += value.kinks;
   sum.waived += value.waived;
   const bool known =
@@ -36,6 +37,7 @@ std::string agreement_text(const Compared& counts) {
   if (counts.kinks > 0) {
     text += fmt::format(", {} kink{}", counts.kinks, counts.kinks == 1 ? "" : "s");
   }
+  if (counts.unseen > 0) text += fmt::format(", {} unseen", counts.unseen);
   if (counts.waived > 0) {
     text += fmt::format(", {} waived by {}", counts.waived, joined(counts.waivers));
   }

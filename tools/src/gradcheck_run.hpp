@@ -67,6 +67,7 @@ struct Compared {
   Index elements = 0;  ///< those of float32 included that only float64 was compared with
   Index directions = 0;
   Index jacobian = 0;  ///< entries of whole Jacobians
+  Index unseen = 0;    ///< smaller than the tolerance
   Index kinks = 0;
   Index waived = 0;                    ///< unresolved, but waived ...
   std::vector<std::string> waivers{};  ///< ... by these names
@@ -96,8 +97,9 @@ std::string second_order_text(GradcheckGroup group);
 
 /// The further properties that any of these checks looked at.
 std::vector<std::string> properties_of(GradcheckGroup group);
-/// "agree", "agree, 3 kinks", "agree, 2 waived by x", "2 of 7 disagree", "1 of 7 failed", "4 of 7
-/// unresolved (saturated: no step moves the outputs)", "forward mode: 31 of 904 disagree".
+/// "agree", "agree, 3 kinks", "agree, 2 unseen", "agree, 2 waived by x", "2 of 7 disagree", "1 of 7
+/// failed", "4 of 7 unresolved (saturated: no step moves the outputs)", "forward mode: 31 of 904
+/// disagree".
 std::string verdict_text(GradcheckGroup group);
 std::string verdict_text(const ValueCheck& value);
 

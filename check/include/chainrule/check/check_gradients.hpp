@@ -74,7 +74,7 @@ enum class Reason : std::uint8_t {
   kNone,       ///< it is not
   kDomain,     ///< no step stays where the outputs are finite
   kDiverges,   ///< estimates from different steps do not agree: a jump, an infinite slope, noise
-  kSaturated,  ///< the outputs do not move, but only because of their rounding
+  kSaturated,  ///< the outputs do not move, but only because of rounding, theirs or in between
   kRounding,   ///< the rounding of the outputs hides the gradient
   kKink,       ///< a kink where none was declared
   kScales,     ///< large and small steps tell different derivatives: edges nearby, coarse rounding
@@ -134,6 +134,8 @@ struct CHAINRULE_API ValueCheck {
   Index jacobian = 0;      ///< entries of the Jacobian compared
   Index float32_only = 0;  ///< further elements compared between float32 and float64 alone
   Index agree = 0;         ///< how many of all these got which verdict
+  Index unseen = 0;  ///< how many agree, but are not 0 and within the tolerance of it: so would
+                     ///< anything of their size, of either sign
   Index kinks = 0;
   Index unresolved = 0;
   Index disagree = 0;
@@ -195,9 +197,15 @@ struct CHAINRULE_API GradientReport {
 ///
 /// Before it disagrees, steps of all sizes are looked at again, with series extrapolated only as
 /// far as their convergence shows in those very steps, and with the function's noise as it is
-/// measured there: it disagrees when every estimate that is exact enough to tell refutes the
-/// gradient. Estimates that contradict each other, beside an edge or where a factor of the function
-/// is rounded coarsely, make it unresolved.
+/// measured there. These steps have as many digits as x + h leaves room for: those of few share the
+/// rounding of 1 + x + h, say, and look exact. It disagrees when every estimate that is exact
+/// enough to tell refutes the gradient. Estimates that contradict each other, beside an edge or
+/// where a factor of the function is rounded coarsely, make it unresolved.
+///
+/// Outputs that no step moves say that the gradient is within their rounding over the step, and of
+/// an element beside much larger ones over a fifth of max(|x|, min(mean |x|, 1)). Where a nearby
+/// step moves them by a jump, one of several, that may be the rounding of what they are computed
+/// from, and the jump over its distance is what it may hide.
 ///
 /// A random direction that does not agree is divided into halves of its elements: a mistake stays
 /// in one of them, down to an element, which is then compared by itself, and the edges that so many
@@ -206,7 +214,8 @@ struct CHAINRULE_API GradientReport {
 ///
 /// Agreement is agreement within the tolerance. An element that is smaller than what the tolerance
 /// hides, such as 1e-11 beside 1 in the gradient of a log-sum-exp, agrees with anything of its
-/// size; the tolerance is below `resolution` of the tensor's largest gradient, not of each element.
+/// size (ValueCheck::unseen counts them); the tolerance is below `resolution` of the tensor's
+/// largest gradient, not of each element.
 ///
 /// The backward of float32 is compared, at every element, with that of float64 at the same rounded
 /// point, which in turn is compared with differences:
