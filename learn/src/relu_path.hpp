@@ -35,6 +35,7 @@ ShallowNetwork to_relu_network(const Polyline& path, double negligible);
 struct ReluFit {
   ShallowNetwork network;
   std::vector<double> fitted;  ///< the points that were looked at, ascending
+  double error = 0;            ///< the largest on them
   bool within = false;         ///< the tube was kept within the units allowed
 };
 
