@@ -39,7 +39,8 @@ struct ReluFit {
   bool within = false;         ///< the tube was kept within the units allowed
 };
 
-/// The ReLU network of fewest units in the tube f +- epsilon, and of those nearly the nearest; if
+/// The ReLU network of fewest units in a tube just inside f +- epsilon, and of those nearly the
+/// nearest; if
 /// they are more than `max_units`, that many in the narrowest tube that has room for them.
 ReluFit fit_relu(const ScalarFunction& f, const Resolution& resolution, double epsilon,
                  Index max_units);
