@@ -40,8 +40,7 @@ struct ReluFit {
 };
 
 /// The ReLU network of fewest units in a tube just inside f +- epsilon, and of those nearly the
-/// nearest; if
-/// they are more than `max_units`, that many in the narrowest tube that has room for them.
+/// nearest; if they are more than `max_units`, that many in the narrowest tube that has room.
 ReluFit fit_relu(const ScalarFunction& f, const Resolution& resolution, double epsilon,
                  Index max_units);
 /// The same for given points.
