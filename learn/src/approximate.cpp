@@ -57,7 +57,9 @@ class LineApproximation {
     const Index fewer = fit.within ? fit.network.units() - 1 : budget(kTanhUnits);
     if (fewer == 0) return relu_network(fit);
     CertifiedNetwork smooth = tanh_network(std::min(budget(kTanhUnits), fewer));
-    if (smooth.certificate.sup_error <= epsilon_) return smooth;
+    if (smooth.certificate.sup_error <= std::max(epsilon_, fit.within ? 0 : fit.error)) {
+      return smooth;
+    }
     CertifiedNetwork straight = relu_network(fit);
     return straight.certificate.sup_error <= smooth.certificate.sup_error ? straight : smooth;
   }

@@ -212,15 +212,22 @@ bool is_fit(const ShallowNetwork& network, double tube, Index max_units) {
   return network.units() <= max_units && rounding_floor(network) <= tube / 10;
 }
 
+ReluFit fit_of(const Polyline& path, const Polyline& points) {
+  ReluFit fit;
+  fit.network = to_relu_network(path, 1e-13 * magnitude_of(points));
+  fit.fitted = points.x;
+  fit.error = largest_distance(path, points);
+  return fit;
+}
+
 // The smallest tube, from `low` (too small) to `high` (large enough) by bisection of its logarithm,
 // in which a network of at most `units` units fits.
-ShallowNetwork narrowest(const Polyline& points, double low, double high, Index units, int steps) {
-  const double negligible = 1e-13 * magnitude_of(points);
-  ShallowNetwork best = to_relu_network(fewest_pieces(points, high), negligible);
+ReluFit narrowest(const Polyline& points, double low, double high, Index units, int steps) {
+  ReluFit best = fit_of(fewest_pieces(points, high), points);
   for (int i = 0; i < steps; ++i) {
     const double middle = std::sqrt(low * high);
-    ShallowNetwork trial = to_relu_network(fewest_pieces(points, middle), negligible);
-    if (is_fit(trial, middle, units)) {
+    ReluFit trial = fit_of(fewest_pieces(points, middle), points);
+    if (is_fit(trial.network, middle, units)) {
       best = std::move(trial);
       high = middle;
     } else {
@@ -232,18 +239,13 @@ ShallowNetwork narrowest(const Polyline& points, double low, double high, Index 
 
 // In the tube if the units suffice, else in a wider one.
 ReluFit fit_in_tube(const Polyline& points, double tube, double least_tube, Index max_units) {
-  const double magnitude = magnitude_of(points);
-  ReluFit fit;
-  fit.fitted = points.x;
-  fit.network = to_relu_network(fewest_pieces(points, tube), 1e-13 * magnitude);
-  fit.within = is_fit(fit.network, tube, max_units);
-  if (fit.within) {
-    const double low = std::max(least_tube, tube / 16);
-    if (low < tube) fit.network = narrowest(points, low, tube, fit.network.units(), 6);
-  } else {
-    const double all = std::max(2 * magnitude, 2 * tube);
-    fit.network = narrowest(points, tube, all, max_units, 24);
+  ReluFit fit = fit_of(fewest_pieces(points, tube), points);
+  if (!is_fit(fit.network, tube, max_units)) {
+    return narrowest(points, tube, std::max(2 * magnitude_of(points), 2 * tube), max_units, 24);
   }
+  const double low = std::max(least_tube, tube / 16);
+  if (low < tube) fit = narrowest(points, low, tube, fit.network.units(), 6);
+  fit.within = true;
   return fit;
 }
 
@@ -253,7 +255,8 @@ std::optional<ReluFit> fit_exactly(const Polyline& points, Index units) {
   const double magnitude = magnitude_of(points);
   const double tube = std::max(4e-14 * magnitude, 1e-300);
   const Polyline path = snapped(fewest_pieces(points, tube), points);
-  ReluFit fit{to_relu_network(path, 1e-13 * magnitude), points.x, true};
+  ReluFit fit = fit_of(path, points);
+  fit.within = true;
   if (fit.network.units() > units) return std::nullopt;
   return fit;
 }

@@ -35,11 +35,12 @@ ShallowNetwork to_relu_network(const Polyline& path, double negligible);
 struct ReluFit {
   ShallowNetwork network;
   std::vector<double> fitted;  ///< the points that were looked at, ascending
+  double error = 0;            ///< the largest on them
   bool within = false;         ///< the tube was kept within the units allowed
 };
 
-/// The ReLU network of fewest units in the tube f +- epsilon, and of those nearly the nearest; if
-/// they are more than `max_units`, that many in the narrowest tube that has room for them.
+/// The ReLU network of fewest units in a tube just inside f +- epsilon, and of those nearly the
+/// nearest; if they are more than `max_units`, that many in the narrowest tube that has room.
 ReluFit fit_relu(const ScalarFunction& f, const Resolution& resolution, double epsilon,
                  Index max_units);
 /// The same for given points.

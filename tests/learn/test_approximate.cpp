@@ -88,6 +88,28 @@ TEST(Approximate, ReluKnotsGatherAtASingularity) {
   EXPECT_THAT(result.singularities, ElementsAre(0));
 }
 
+// Through inflections as well: 1/4 of the integral of sqrt(|f''| / epsilon), where the mean of
+// sqrt(|sin|) is B(3/4, 1/2) / pi.
+TEST(Approximate, ReluUnitsAreFewOfWaves) {
+  constexpr double kEpsilon = 1e-5;
+  const Approximation result =
+      certified(of_one([](double x) { return std::sin(2 * kPi * x); }), {{0, 1}}, kEpsilon, kRelu);
+  const double pieces = 2 * std::beta(0.75, 0.5) / (4 * std::sqrt(kEpsilon));
+  EXPECT_LE(static_cast<double>(result.units), 1.015 * pieces + 2);
+  EXPECT_GE(static_cast<double>(result.units), 0.99 * pieces);
+}
+
+// Between two points of the fit, not of the certificate.
+TEST(Approximate, NarrowSpikesAreSeen) {
+  for (const double at : {0.30017, -0.7312, 0.00191}) {
+    const ScalarFunction f =
+        of_one([at](double x) { return x / 3 + 0.1 * std::exp(-std::pow((x - at) / 2e-4, 2)); });
+    const Approximation result = approximate(f, kLine, 1e-3);
+    EXPECT_GE(result.sup_error * 1.001,
+              testing::sup_error(result.model, f, {{at - 1e-3, at + 1e-3}}, 501));
+  }
+}
+
 TEST(Approximate, FunctionsOfTwoVariables) {
   const Domain square{{-1, 1}, {-1, 1}};
   const auto wave = [](std::span<const double> p) { return std::sin(p[0]) * std::cos(p[1]); };

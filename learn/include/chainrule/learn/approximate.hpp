@@ -69,8 +69,8 @@ struct Approximation {
 /// (solve_least_squares()); where the error is near epsilon, and for few units, the
 /// Levenberg-Marquardt method moves the hidden units as well, the output layer solved anew at each
 /// step (variable projection: Golub & Pereyra 1973). ReLU: the fewest pieces of a continuous
-/// piecewise linear function in the tube f +- epsilon, a minimum-link path (Imai & Iri 1986; Suri
-/// 1986), and of those nearly the nearest to f; one unit a piece.
+/// piecewise linear function in the tube f +- 0.98 epsilon, a minimum-link path (Imai & Iri 1986;
+/// Suri 1986), and of those nearly the nearest to f; one unit a piece.
 ///
 /// The certificate evaluates the model that is returned, by its Predictor, on random points on
 /// which nothing was chosen, at least ten times denser (in each variable, up to two variables) than
