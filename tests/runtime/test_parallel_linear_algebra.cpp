@@ -3,12 +3,13 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "chainrule/core/error.hpp"
@@ -57,7 +58,7 @@ Tensor squared(const Tensor& l) {
   return a;
 }
 
-std::string bytes(const Tensor& a) {
+std::string float64_bytes(const Tensor& a) {
   std::string text;
   const auto view = a.as<double>();
   for (Index i = 0; i < a.rows(); ++i) {
@@ -86,7 +87,7 @@ Tensor transposed(const Tensor& a) {
   return result;
 }
 
-MatrixView<const double> view(const Tensor& a) { return a.as<double>(); }
+MatrixView<const double> float64_view(const Tensor& a) { return a.as<double>(); }
 
 void expect_all_near(const Tensor& got, const Tensor& expected, double tolerance) {
   for (Index i = 0; i < got.rows(); ++i) {
@@ -111,8 +112,8 @@ TEST(ParallelLinearAlgebra, Multiplies) {
       }
     }
     using Side = Operand<double>;
-    for (const Side& left : {Side(view(a)), transpose(view(a_t))}) {
-      for (const Side& right : {transpose(view(b)), Side(view(b_t))}) {
+    for (const Side& left : {Side(float64_view(a)), transpose(float64_view(a_t))}) {
+      for (const Side& right : {transpose(float64_view(b)), Side(float64_view(b_t))}) {
         Tensor c = before;
         gemm(0.5, left, right, -2, c.as<double>(), executor);
         expect_all_near(c, expected, 1e-13);
@@ -125,7 +126,7 @@ TEST(ParallelLinearAlgebra, OverwritesWithBetaZero) {
   const Tensor a = random_matrix(3, 2, 1);
   Tensor c({3, 3}, DType::kFloat64);
   c.as<double>()(1, 1) = kNaN;
-  gemm(1, view(a), transpose(view(a)), 0, c.as<double>(), Executor());
+  gemm(1, float64_view(a), transpose(float64_view(a)), 0, c.as<double>(), Executor());
   EXPECT_NEAR(element(c, 1, 1), dot(a, 1, a, 1, 2), 1e-15);
 }
 
@@ -134,8 +135,8 @@ TEST(ParallelLinearAlgebra, UpdatesSymmetricMatrices) {
   for (const Index n : kSizes) {
     const Tensor a = random_matrix(n, 20, 1), a_t = transposed(a), before = random_matrix(n, n, 2);
     Tensor both = before, lower = before;
-    syrk(2, view(a), 0.5, lower.as<double>(), Triangle::kLower, executor);
-    syrk(2, transpose(view(a_t)), 0.5, both.as<double>(), Triangle::kBoth, executor);
+    syrk(2, float64_view(a), 0.5, lower.as<double>(), Triangle::kLower, executor);
+    syrk(2, transpose(float64_view(a_t)), 0.5, both.as<double>(), Triangle::kBoth, executor);
     for (Index i = 0; i < n; ++i) {
       for (Index j = 0; j < n; ++j) {
         const double expected =
@@ -190,13 +191,13 @@ TEST(ParallelLinearAlgebra, SolvesAndInverts) {
         b.as<double>()(i, j) = dot(full, i, x_t, j, n);
       }
     }
-    solve_lower(view(l), l_x.as<double>(), executor);
-    solve_lower(transpose(view(l)), lt_x.as<double>(), executor);
-    solve_cholesky(view(l), b.as<double>(), executor);
+    solve_lower(float64_view(l), l_x.as<double>(), executor);
+    solve_lower(transpose(float64_view(l)), lt_x.as<double>(), executor);
+    solve_cholesky(float64_view(l), b.as<double>(), executor);
     expect_all_near(l_x, x, 1e-13);
     expect_all_near(lt_x, x, 1e-13);
     expect_all_near(b, x, 1e-12);
-    invert_cholesky(view(l), inverse.as<double>(), executor);
+    invert_cholesky(float64_view(l), inverse.as<double>(), executor);
     for (Index i = 0; i < n; ++i) {
       for (Index j = 0; j < n; ++j) {
         ASSERT_EQ(element(inverse, i, j), element(inverse, j, i));
@@ -216,13 +217,14 @@ TEST(ParallelLinearAlgebra, HasTheSameBitsOnAnyNumberOfThreads) {
   for (const int threads : {1, 2, 3, 8}) {
     const Executor executor(threads);
     Tensor c({n, n}, DType::kFloat64), product = c, inverse = c, x = right;
-    gemm(1, view(a), view(a), 0, product.as<double>(), executor);
-    syrk(1, view(a), 0, c.as<double>(), Triangle::kBoth, executor);
+    gemm(1, float64_view(a), float64_view(a), 0, product.as<double>(), executor);
+    syrk(1, float64_view(a), 0, c.as<double>(), Triangle::kBoth, executor);
     for (Index i = 0; i < n; ++i) c.as<double>()(i, i) += 1;
     cholesky(c.as<double>(), {}, executor);
-    solve_cholesky(view(c), x.as<double>(), executor);
-    invert_cholesky(view(c), inverse.as<double>(), executor);
-    const std::string all = bytes(product) + bytes(c) + bytes(x) + bytes(inverse);
+    solve_cholesky(float64_view(c), x.as<double>(), executor);
+    invert_cholesky(float64_view(c), inverse.as<double>(), executor);
+    const std::string all =
+        float64_bytes(product) + float64_bytes(c) + float64_bytes(x) + float64_bytes(inverse);
     if (threads == 1) first = all;
     EXPECT_TRUE(all == first) << threads << " threads";
   }
@@ -299,20 +301,20 @@ TEST(ParallelLinearAlgebra, RefusesWhatDoesNotFit) {
   EXPECT_THROW(cholesky(a.as<double>(), {}, executor), ShapeError);
   EXPECT_THROW(cholesky(b.as<double>(), {.max_jitter = -1}, executor), ArgumentError);
   EXPECT_THROW(cholesky(b.as<double>(), {.max_jitter = kNaN}, executor), ArgumentError);
-  EXPECT_THROW(gemm(1, view(a), view(b), 0, b.as<double>(), executor), ShapeError);
-  EXPECT_THROW(syrk(1, view(c), 0, b.as<double>(), Triangle::kLower, executor), ShapeError);
-  EXPECT_THROW(solve_lower(view(b), c.as<double>(), executor), ShapeError);
-  EXPECT_THROW(solve_cholesky(view(b), c.as<double>(), executor), ShapeError);
-  EXPECT_THROW(invert_cholesky(view(b), a.as<double>(), executor), ShapeError);
+  EXPECT_THROW(gemm(1, float64_view(a), float64_view(b), 0, b.as<double>(), executor), ShapeError);
+  EXPECT_THROW(syrk(1, float64_view(c), 0, b.as<double>(), Triangle::kLower, executor), ShapeError);
+  EXPECT_THROW(solve_lower(float64_view(b), c.as<double>(), executor), ShapeError);
+  EXPECT_THROW(solve_cholesky(float64_view(b), c.as<double>(), executor), ShapeError);
+  EXPECT_THROW(invert_cholesky(float64_view(b), a.as<double>(), executor), ShapeError);
 }
 
 TEST(ParallelLinearAlgebra, TakesEmptyMatrices) {
   const Executor executor;
   Tensor empty({0, 0}, DType::kFloat64), none({3, 0}, DType::kFloat64), c = random_matrix(3, 3, 12);
   EXPECT_EQ(cholesky(empty.as<double>(), {}, executor).log_determinant, 0);
-  invert_cholesky(view(empty), empty.as<double>(), executor);
-  solve_cholesky(view(c), none.as<double>(), executor);
-  gemm(1, view(none), transpose(view(none)), 0, c.as<double>(), executor);
+  invert_cholesky(float64_view(empty), empty.as<double>(), executor);
+  solve_cholesky(float64_view(c), none.as<double>(), executor);
+  gemm(1, float64_view(none), transpose(float64_view(none)), 0, c.as<double>(), executor);
   EXPECT_EQ(element(c, 2, 1), 0);
 }
 
