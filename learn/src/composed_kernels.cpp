@@ -181,6 +181,11 @@ class FunctionKernel : public CovarianceFunction {
   }
   FunctionPointer clone() const override { return std::make_unique<FunctionKernel>(*this); }
   std::string name() const override { return functions_.name; }
+  // Nothing that could be taken for another kernel.
+  std::string text() const override {
+    return functions_.formula.empty() ? fmt::format("function '{}'", functions_.name)
+                                      : functions_.formula;
+  }
   Index block_rows() const override {
     return functions_.whole_matrices ? 0 : CovarianceFunction::block_rows();
   }

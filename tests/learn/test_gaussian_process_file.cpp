@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "chainrule/core/error.hpp"
@@ -102,6 +103,12 @@ TEST(GaussianProcessFile, ComesBackWithTheSameBits) {
   EXPECT_EQ(again.gp.noise(), 0.1);
 }
 
+void fill_identity(MatrixView<double> k) {
+  for (Index i = 0; i < k.rows; ++i) {
+    for (Index j = 0; j < k.columns; ++j) k(i, j) = i == j ? 1 : 0;
+  }
+}
+
 TEST(GaussianProcessFile, RefusesWhatItCannotHold) {
   const testing::TemporaryDirectory directory;
   const auto path = directory / "gp.safetensors";
@@ -110,6 +117,15 @@ TEST(GaussianProcessFile, RefusesWhatItCannotHold) {
   file.gp.fit(noise(4, 2, 1), noise(4, 1, 2));
   EXPECT_THAT(message_of<UnsupportedError>([&] { save(file, path); }),
               HasSubstr("learned needs a model"));
+  const CovarianceKernel namesake = function_kernel(
+      {.name = "rbf",
+       .gram = [](MatrixView<const double>, MatrixView<const double>,
+                  MatrixView<double> k) { fill_identity(k); },
+       .diagonal = [](MatrixView<const double>, std::span<double> k) { std::ranges::fill(k, 1); }});
+  GaussianProcessFile other{.gp = GaussianProcess(namesake)};
+  other.gp.fit(noise(4, 2, 1), noise(4, 1, 2));
+  EXPECT_THAT(message_of<UnsupportedError>([&] { save(other, path); }),
+              HasSubstr("no kernel 'function'"));
   save(model, path);
   EXPECT_THAT(message_of<FormatError>([&] { load_gaussian_process(path); }),
               HasSubstr("without a Gaussian process"));

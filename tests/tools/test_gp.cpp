@@ -78,6 +78,12 @@ TEST(GpCommand, PrintsTheSameForAnyNumberOfThreads) {
   EXPECT_EQ(fitted("1"), fitted("3"));
 }
 
+TEST(GpCommand, TakesTheFirstRows) {
+  const Directory directory;
+  EXPECT_THAT(run_ok({"gp", "fit", "--data", snelson_csv(directory), "--rows", "50"}),
+              HasSubstr("50 rows, 1 features"));
+}
+
 TEST(GpCommand, SaysWhatIsWrong) {
   const Directory directory;
   const std::string data = snelson_csv(directory);

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +31,7 @@ struct GpFitOptions {
   std::string target;
   std::string task = "auto";
   HeaderOption header;
+  Index rows = 0;  // all
   std::string kernel = "rbf";
   std::string features;
   std::optional<double> noise;
@@ -67,6 +69,14 @@ Task task_of(const std::string& text) {
   if (text == "classification") return Task::kClassification;
   throw UsageError(
       fmt::format("--task: got '{}', expected auto, regression or classification", text));
+}
+
+// All of them for count 0.
+Dataset first_rows(const Dataset& data, Index count) {
+  std::vector<std::uint32_t> rows(
+      static_cast<std::size_t>(count == 0 ? data.rows() : std::min(count, data.rows())));
+  std::iota(rows.begin(), rows.end(), 0U);
+  return data.subset(rows);
 }
 
 // The mean over the columns of their variances; 1 where nothing varies.
@@ -132,7 +142,7 @@ int fit(const GpFitOptions& options) {
   std::optional<Model> model;
   if (!options.features.empty()) model = load_model(options.features);
   const Rows rows = load_training_rows(options.data, {.target = options.target, .task = task}, csv);
-  const Dataset& data = rows.data;
+  const Dataset data = first_rows(rows.data, options.rows);
   Schema schema{.feature_names = data.feature_names,
                 .class_names = data.class_names,
                 .target_name = data.target_name,
@@ -233,6 +243,10 @@ std::shared_ptr<GpFitOptions> add_gp_fit(CLI::App& app) {
                  "class, -0.1 for the others) or auto, by its values")
       ->capture_default_str();
   o.header.add_to(app);
+  app.add_option("--rows", o.rows,
+                 "Take the first rows only: memory grows with the square of their number, time "
+                 "with the cube")
+      ->check(CLI::Range(Index{1}, Index{1'000'000'000}));
   app.add_option("--kernel", o.kernel, "Formula of the kernel, see below")->capture_default_str();
   app.add_option("--features", o.features, "Model file that 'learned' takes its features from");
   app.add_option("--noise", o.noise,

@@ -124,6 +124,8 @@ struct KernelFunctions {
   std::function<void(MatrixView<const double> x, std::span<double> k)> diagonal{};
   /// `gram` wants all rows at once, on the calling thread: it has threads of its own
   bool whole_matrices = false;
+  /// what parse_kernel() makes the same kernel of, if it can
+  std::string formula{};
 };
 
 /// ArgumentError when one of the functions is missing.
