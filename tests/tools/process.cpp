@@ -106,9 +106,9 @@ Outcome Process::wait() {
 
 bool can_open_terminals() {
   const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY);
-  const bool opened =
-      terminal >= 0 && ::grantpt(terminal) == 0 && ::unlockpt(terminal) == 0 &&
-      ::ptsname(terminal) != nullptr && ::access(::ptsname(terminal), R_OK | W_OK) == 0;
+  const bool opened = terminal >= 0 && ::grantpt(terminal) == 0 && ::unlockpt(terminal) == 0 &&
+                      ::ptsname(terminal) != nullptr &&
+                      ::access(::ptsname(terminal), R_OK | W_OK) == 0;
   if (terminal >= 0) ::close(terminal);
   return opened;
 }
