@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "chainrule/core/error.hpp"
+#include "chainrule/learn/infinite_kernel.hpp"
 #include "kernel_support.hpp"
 
 namespace chainrule {
@@ -73,6 +74,15 @@ constexpr std::array kNamedKernels{
                                            argument(arguments, 1, 1), argument(arguments, 2, 0));
                 }},
 };
+
+// "relu" of "nngp_relu" and "ntk_relu", "nngp" and "ntk".
+std::optional<std::string_view> infinite_activation(std::string_view name) {
+  for (const std::string_view kind : {"nngp", "ntk"}) {
+    if (name == kind) return "relu";
+    if (name.starts_with(kind) && name[kind.size()] == '_') return name.substr(kind.size() + 1);
+  }
+  return std::nullopt;
+}
 
 class KernelParser {
  public:
@@ -173,11 +183,22 @@ class KernelParser {
         return learned_kernel(*model_, static_cast<std::size_t>(layer));
       });
     }
+    if (const auto infinite = infinite_activation(name)) {
+      expect_at_most(3);
+      return checked(start, [&] {
+        const WeightPrior prior{argument(values, 1, 2), argument(values, 2, 0.1)};
+        const int depth = whole_argument(values, 0, 1);
+        return name.starts_with("ntk") ? ntk_kernel(depth, *infinite, prior)
+                                       : nngp_kernel(depth, *infinite, prior);
+      });
+    }
     const auto* const found = std::ranges::find(kNamedKernels, name, &NamedKernel::name);
     if (found == kNamedKernels.end()) {
       std::string known;
       for (const NamedKernel& kernel : kNamedKernels) known += fmt::format("{}, ", kernel.name);
-      fail(start, fmt::format("no kernel '{}'; there are: {}learned", name, known));
+      fail(start, fmt::format("no kernel '{}'; there are: {}learned, nngp_relu, ntk_relu, ... "
+                              "(other activations too)",
+                              name, known));
     }
     expect_at_most(found->most_arguments);
     return checked(start, [&] { return found->make(values, columns_); });

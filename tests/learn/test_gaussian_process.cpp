@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "chainrule/core/error.hpp"
+#include "chainrule/learn/infinite_kernel.hpp"
 #include "chainrule/learn/load.hpp"
 #include "chainrule/learn/standardizer.hpp"
 #include "learn_support.hpp"
@@ -147,15 +148,13 @@ Tensor standardized_images(const Tensor& images) {
   return x;
 }
 
-// One hidden layer of rectified units, infinitely wide, is 0.1 + the arc-cosine kernel of order 1:
-// weight variance 2 a fan-in of 64, bias variance 0.1, and 2 / 2 in front.
-TEST(GaussianProcess, ClassifiesDigitsByRegression) {
+void expect_digits_reference(const CovarianceKernel& kernel) {
   const nlohmann::json& results = testing::sklearn_reference()["F_nngp_digits"]["results"];
   const Split split = load_digits().split_every(5);
   const Tensor x = standardized_images(split.train.x), test = standardized_images(split.test.x);
   for (const Index n : {100, 1437}) {
     const nlohmann::json& expected = results["relu,sw2=2,sb2=0.1,L=1,n=" + std::to_string(n)];
-    GaussianProcess gp(constant_kernel(0.1) + arc_cosine_kernel(1, 2.0 / 64, 0.1), {.noise = 1e-3});
+    GaussianProcess gp(kernel, {.noise = 1e-3});
     const std::span labels(split.train.labels.data(), static_cast<std::size_t>(n));
     gp.fit(testing::rows_of(x, 0, n), one_hot_targets(labels, 10));
     expect_relative(gp.log_marginal_likelihood().value, expected["lml_sum_10_outputs"], 1e-9);
@@ -169,6 +168,18 @@ TEST(GaussianProcess, ClassifiesDigitsByRegression) {
     for (std::size_t i = 0; i < classes.size(); ++i) errors += classes[i] != split.test.labels[i];
     EXPECT_EQ(errors, expected["errors"].get<int>());
   }
+}
+
+// One hidden layer of rectified units, infinitely wide, is 0.1 + the arc-cosine kernel of order 1:
+// weight variance 2 a fan-in of 64, bias variance 0.1, and 2 / 2 in front.
+TEST(GaussianProcess, ClassifiesDigitsByRegression) {
+  expect_digits_reference(constant_kernel(0.1) + arc_cosine_kernel(1, 2.0 / 64, 0.1));
+}
+
+TEST(GaussianProcess, ClassifiesDigitsAsAnInfinitelyWideNetwork) {
+  expect_digits_reference(nngp_kernel(1, "relu", {.weight = 2, .bias = 0.1}));
+  expect_digits_reference(
+      nngp_kernel(InfiniteNetwork(1, DualActivation::relu(), {.weight = 2, .bias = 0.1})));
 }
 
 // One observation y of noise s, and k(x, z) = v exp(-(x - z)^2 / 2): all in closed form.

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "chainrule/core/error.hpp"
+#include "chainrule/learn/infinite_kernel.hpp"
 #include "chainrule/learn/kernel_text.hpp"
 #include "chainrule/learn/model_file.hpp"
 #include "file_support.hpp"
@@ -35,6 +36,8 @@ TEST(KernelText, ReadsWhatItWrites) {
       polynomial_kernel(1, 0.7),
       arc_cosine_kernel(0, 1.0 / 3, 0.1),
       arc_cosine_kernel(1),
+      nngp_kernel(2, "erf", {.weight = 1.0 / 3, .bias = 0.1}),
+      ntk_kernel(1, "relu", {.weight = 2, .bias = 0}),
       learned_kernel(model),
       learned_kernel(model, 1),
       scaled(scaled(rbf_kernel(2), 1.0 / 3), 3) + (linear_kernel() + constant_kernel(1)),
@@ -54,6 +57,7 @@ TEST(KernelText, ReadsWhatItWrites) {
 TEST(KernelText, FillsInWhatIsLeftOut) {
   EXPECT_EQ(to_text(parse_kernel("rbf", 2)), "rbf(1)");
   EXPECT_EQ(to_text(parse_kernel(" 2*ard_rbf+linear ", 2)), "2 * ard_rbf(1, 1) + linear");
+  EXPECT_EQ(to_text(parse_kernel("nngp", 2)), "nngp_relu(1, 2, 0.1)");
   EXPECT_EQ(to_text(parse_kernel("polynomial", 2)), "polynomial(2, 1)");
   EXPECT_EQ(to_text(parse_kernel("(constant + linear) * arc_cosine(0)", 2)),
             "(constant(1) + linear) * arc_cosine(0, 1, 0)");
@@ -74,6 +78,7 @@ TEST(KernelText, SaysWhereItIsWrong) {
   EXPECT_THAT(error("nan * rbf"), HasSubstr("column 1"));
   EXPECT_THAT(error("ard_rbf(1, 2, 3)"), HasSubstr("got 3 length scales for 2 columns"));
   EXPECT_THAT(error("polynomial(1.5)"), HasSubstr("got 1.5, expected a whole number"));
+  EXPECT_THAT(error("nngp_relux"), HasSubstr("relux"));
   EXPECT_THAT(error("learned"), HasSubstr("learned needs a model"));
   EXPECT_THAT(error(std::string(1000, '(')), HasSubstr("too many parentheses"));
   EXPECT_THAT(error(""), HasSubstr("column 1"));

@@ -272,7 +272,8 @@ std::shared_ptr<GpFitOptions> add_gp_fit(CLI::App& app) {
   app.footer(
       std::string(R"(Kernels: rbf(length_scale), matern32, matern52, ard_rbf(length_scale_0, ...),
 ard_matern32, ard_matern52, constant(value), linear, polynomial(degree, offset),
-arc_cosine(order, weight_variance, bias_variance), learned, learned(layer); +, *, parentheses and
+arc_cosine(order, weight_variance, bias_variance), nngp_relu(depth, weight_variance,
+bias_variance), nngp_erf, ntk_relu, ... of infinitely wide networks, learned, learned(layer); +, *, parentheses and
 numbers, which are variances. Arguments may be left out. A name alone gets the variance of the
 targets in front.
 

@@ -20,7 +20,9 @@ namespace chainrule {
 /// their arguments, with what they are if left out: rbf(length_scale = 1), matern32, matern52;
 /// ard_rbf(length_scale_0 = 1, ...), ard_matern32, ard_matern52; constant(value = 1); linear;
 /// polynomial(degree = 2, offset = 1); arc_cosine(order = 1, weight_variance = 1, bias_variance =
-/// 0); and, if there is a `model`, learned or learned(layer), see learned_kernel().
+/// 0); nngp_relu(depth = 1, weight_variance = 2, bias_variance = 0.1), ntk_relu, and so on
+/// for the activations of DualActivation::names(), nngp and ntk being those of relu, see
+/// nngp_kernel(); and, if there is a `model`, learned or learned(layer), see learned_kernel().
 ///
 /// ArgumentError, with the column of the text (from 1), for what is none of this or has arguments
 /// outside its domain.
