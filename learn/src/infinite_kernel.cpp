@@ -15,11 +15,11 @@ Tensor infinite_inputs(MatrixView<const double> x) {
   return Tensor::view(const_cast<double*>(x.data), {x.rows, x.columns}, DType::kFloat64, x.ld);
 }
 
-CovarianceKernel infinite_kernel(std::string name, const InfiniteNetwork& network, bool tangent,
-                                 int threads) {
+CovarianceKernel infinite_kernel(const InfiniteNetwork& network, bool tangent, int threads,
+                                 std::string formula) {
   const auto executor = std::make_shared<const Executor>(threads);
   return function_kernel(
-      {.name = std::move(name),
+      {.name = tangent ? "ntk" : "nngp",
        .gram =
            [=](MatrixView<const double> x, MatrixView<const double> z, MatrixView<double> k) {
              const Tensor left = infinite_inputs(x), right = infinite_inputs(z);
@@ -37,24 +37,25 @@ CovarianceKernel infinite_kernel(std::string name, const InfiniteNetwork& networ
                  tangent ? ntk_diagonal(network, inputs) : nngp_diagonal(network, inputs),
                  k.begin());
            },
-       .whole_matrices = true});
+       .whole_matrices = true,
+       .formula = std::move(formula)});
 }
 
 CovarianceKernel uniform_kernel(Index depth, std::string_view activation, WeightPrior prior,
                                 bool tangent, int threads) {
   const InfiniteNetwork network(depth, DualActivation::named(activation), prior);
-  return infinite_kernel(fmt::format("{}_{}({}, {}, {})", tangent ? "ntk" : "nngp", activation,
-                                     depth, prior.weight, prior.bias),
-                         network, tangent, threads);
+  return infinite_kernel(network, tangent, threads,
+                         fmt::format("{}_{}({}, {}, {})", tangent ? "ntk" : "nngp", activation,
+                                     depth, prior.weight, prior.bias));
 }
 
 }  // namespace
 
 CovarianceKernel nngp_kernel(const InfiniteNetwork& network, int threads) {
-  return infinite_kernel("nngp", network, false, threads);
+  return infinite_kernel(network, false, threads, "");
 }
 CovarianceKernel ntk_kernel(const InfiniteNetwork& network, int threads) {
-  return infinite_kernel("ntk", network, true, threads);
+  return infinite_kernel(network, true, threads, "");
 }
 CovarianceKernel nngp_kernel(Index depth, std::string_view activation, WeightPrior prior,
                              int threads) {
