@@ -164,9 +164,11 @@ TEST(CheckDerivative, NotANumberDisagrees) {
 
 // Every function of the table at many points, some of them close to zero: no right derivative is
 // called wrong, the numeric one is as close to the exact one as its own bar and rounding say, and
-// one that is off by a thousandth is found wherever anything is resolved.
+// wherever anything is resolved one that is off by a thousandth, or by its sign, is not accepted:
+// nearly everywhere it is called wrong, and beside a jump (floor 4 x + x^2), where larger steps
+// tell something else, unresolved.
 TEST(CheckDerivative, ATableOfKnownDerivatives) {
-  int checked = 0, resolved = 0;
+  int checked = 0, resolved = 0, refuted = 0;
   std::uint64_t stream = 1;
   for (const testing::KnownDerivative& known : testing::known_derivatives()) {
     ++stream;
@@ -177,7 +179,8 @@ TEST(CheckDerivative, ATableOfKnownDerivatives) {
       if (k % 7 == 1) x *= 1e-6;
       // Few bits, so that 10 x and the like are exact and round nothing.
       int exponent = 0;
-      x = std::ldexp(std::round(std::ldexp(std::frexp(x, &exponent), 40)), exponent - 40);
+      const double mantissa = std::frexp(x, &exponent);
+      x = std::ldexp(std::round(std::ldexp(mantissa, 40)), exponent - 40);
       if (known.low > 0 && x < known.low) continue;
       SCOPED_TRACE(::testing::Message() << known.name << " at " << x);
       const auto exact = static_cast<double>(known.derivative(x));
@@ -192,10 +195,14 @@ TEST(CheckDerivative, ATableOfKnownDerivatives) {
       EXPECT_LE(check.error, check.tolerance);
       if (right.verdict() != Verdict::kAgree || exact == 0) continue;
       ++resolved;
-      EXPECT_EQ(report(1.001).verdict(), Verdict::kDisagree) << right.to_text();
-      EXPECT_EQ(report(-1).verdict(), Verdict::kDisagree);
+      for (const double factor : {1.001, -1.0}) {
+        const Verdict wrong = report(factor).verdict();
+        EXPECT_GT(wrong, Verdict::kKink) << factor << " times the right one\n" << right.to_text();
+        refuted += wrong == Verdict::kDisagree ? 1 : 0;
+      }
     }
   }
+  EXPECT_GT(refuted, 2 * resolved * 19 / 20);
   EXPECT_GT(checked, 1500);
   EXPECT_GT(resolved, checked * 4 / 5);
 }
