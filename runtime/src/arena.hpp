@@ -27,6 +27,11 @@ class Arena {
   template <class Body>
   int with_team(Body&& body);
 
+  /// Calls `body(team)`, with helpers if the work is `parallel` and so many operations are worth
+  /// it: few while residents are awake, many where helpers have to be woken.
+  template <class Body>
+  void run(bool parallel, double flops, Body&& body);
+
   /// The team of a with_residents() call of this thread that is under way.
   Team* resident_team() const noexcept;
   int with_residents(const std::function<void()>& body);

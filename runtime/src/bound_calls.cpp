@@ -22,20 +22,6 @@ void for_each_call(const PlanData& plan, Visit&& visit) {
   }
 }
 
-bool only_calls(InstructionKind kind) noexcept {
-  switch (kind) {
-    case InstructionKind::kForward:
-    case InstructionKind::kBackward:
-    case InstructionKind::kCommit:
-    case InstructionKind::kJvp:
-    case InstructionKind::kBackwardJvp:
-    case InstructionKind::kSeed:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool moves(const Instruction& instruction, const Buffer& buffer) noexcept {
   return instruction.row_block && (buffer.batched || buffer.region == Region::kPartial);
 }
@@ -201,8 +187,7 @@ BoundCalls::BoundCalls(const PlanData& plan)
   for (const Phase& phase : plan.phases) {
     std::vector<Step>& steps = steps_.emplace_back();
     for (const Instruction& instruction : phase.instructions) {
-      const bool calls = only_calls(instruction.kind);
-      steps.push_back({&instruction, calls ? &(*this)[instruction] : nullptr});
+      steps.push_back({&instruction, instruction.only_calls() ? &(*this)[instruction] : nullptr});
     }
   }
 }

@@ -106,6 +106,19 @@ int Arena::with_team(Body&& body) {
   return team.participants();
 }
 
+template <class Body>
+void Arena::run(bool parallel, double flops, Body&& body) {
+  Team* const resident = resident_team();
+  if (parallel && threads_ > 1 && resident != nullptr && flops >= kResidentFlops) {
+    body(*resident);
+  } else if (parallel && threads_ > 1 && resident == nullptr && flops >= kColdFlops) {
+    with_team(body);
+  } else {
+    Team alone(0);
+    body(alone);
+  }
+}
+
 Team* Arena::resident_team() const noexcept {
   return owner_.load(std::memory_order_acquire) == std::this_thread::get_id() ? resident_ : nullptr;
 }
@@ -166,19 +179,7 @@ void Executor::run(Workspace& workspace, const Bindings& bindings) const {
     const internal::ScopedFloatingPointMode mode;
     internal::Run(data, bound, rows, team).execute();
   };
-  const int usable = std::min(threads(), data.workers());
-  const double flops = data.plan().flops(rows);
-  internal::Team* const resident = arena_->resident_team();
-  if (usable > 1 && usable == threads() && resident != nullptr &&
-      flops >= internal::kResidentFlops) {
-    execute(*resident);
-  } else if (usable > 1 && usable == threads() && resident == nullptr &&
-             flops >= internal::kColdFlops) {
-    arena_->with_team(execute);
-  } else {
-    internal::Team alone(0);
-    execute(alone);
-  }
+  arena_->run(data.workers() >= threads(), data.plan().flops(rows), execute);
 }
 
 void Executor::for_each(Index count, double flops,
@@ -202,15 +203,7 @@ void Executor::for_each(Index count, double flops,
                 .count = std::min(kMostItems, count - first)});
     }
   };
-  internal::Team* const resident = arena_->resident_team();
-  if (count > 1 && resident != nullptr && flops >= internal::kResidentFlops) {
-    execute(*resident);
-  } else if (count > 1 && threads() > 1 && resident == nullptr && flops >= internal::kColdFlops) {
-    arena_->with_team(execute);
-  } else {
-    internal::Team alone(0);
-    execute(alone);
-  }
+  arena_->run(count > 1, flops, execute);
 }
 
 int Executor::with_residents(const std::function<void()>& body) const {

@@ -108,6 +108,11 @@ struct Instruction {
     inputs.fill(kNoBuffer);
     input_gradients.fill(kNoBuffer);
   }
+
+  /// Nothing is left to do but to call `function`.
+  bool only_calls() const noexcept {
+    return function != nullptr && kind != InstructionKind::kFinish;
+  }
 };
 
 /// What an instruction does to its result beside its own op.

@@ -14,6 +14,7 @@
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/core/random.hpp"
+#include "runtime_support.hpp"
 
 namespace chainrule {
 namespace {
@@ -56,16 +57,6 @@ Tensor squared(const Tensor& l) {
     for (Index j = 0; j <= i; ++j) a.as<double>()(i, j) = dot(l, i, l, j, j + 1);
   }
   return a;
-}
-
-std::string float64_bytes(const Tensor& a) {
-  std::string text;
-  const auto view = a.as<double>();
-  for (Index i = 0; i < a.rows(); ++i) {
-    text.append(reinterpret_cast<const char*>(view.row(i)),
-                static_cast<std::size_t>(a.columns()) * sizeof(double));
-  }
-  return text;
 }
 
 template <class E>
@@ -224,7 +215,7 @@ TEST(ParallelLinearAlgebra, HasTheSameBitsOnAnyNumberOfThreads) {
     solve_cholesky(float64_view(c), x.as<double>(), executor);
     invert_cholesky(float64_view(c), inverse.as<double>(), executor);
     const std::string all =
-        float64_bytes(product) + float64_bytes(c) + float64_bytes(x) + float64_bytes(inverse);
+        testing::bytes(product) + testing::bytes(c) + testing::bytes(x) + testing::bytes(inverse);
     if (threads == 1) first = all;
     EXPECT_TRUE(all == first) << threads << " threads";
   }
