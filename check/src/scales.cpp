@@ -16,6 +16,8 @@ constexpr int kSteps = 4;      // of one estimate
 constexpr std::ptrdiff_t kWitnesses = 2;
 constexpr double kNoiseBeside = 1e-3;
 constexpr double kNoiseUnits = 16;
+// More than what is computed in float32 is rounded by, beside how far it gets, or beside 1.
+constexpr double kCoarse = 1e-6;
 // What is smooth leaves 64 or some more times less of itself at half the step; an edge that is no
 // more inside leaves nothing.
 constexpr double kDrop = 1e4;
@@ -62,12 +64,14 @@ struct Estimate {
   double bar = 0;
   double tolerance = 0;   // what it lets pass
   double support = 0;     // the same if what fades at smaller steps is no noise
+  double local = 0;       // the same of the noise that these very steps have
   bool verified = false;  // a smooth function was seen at these steps
   Difference last;        // of the smallest step
   int row = 0;            // of the largest
 
   bool refutes(double claimed) const { return !(std::abs(claimed - value) <= tolerance); }
   bool supports(double claimed) const { return verified && std::abs(claimed - value) <= support; }
+  bool sees(double other) const { return std::abs(other - value) <= local; }
 };
 
 Estimate cautious(const Steps& slopes, double noise) {
@@ -255,6 +259,7 @@ class Scales {
   // The first look refutes the claim.
   NumericDerivative confirm() const {
     const double error = std::abs(claimed_ - first_.value);
+    if (is_confirmed()) return first_;
     // Far from both, steps are as large as what the function is made of.
     const Estimate* best = best_of([&](const Estimate& e) {
       return std::abs(e.value - first_.value) <= 2 * error + e.tolerance;
@@ -276,6 +281,19 @@ class Scales {
                            return e.tolerance < error / 4 && e.refutes(claimed_);
                          }) >= kWitnesses;
     return refuted && !supported && !is_trend(claimed_) ? first_ : contradiction(*best);
+  }
+
+  // True when steps of all digits see the first look's derivative and not the claimed one where
+  // they see no noise, and none see it the other way round: beside a jump of the function, which is
+  // noise to larger steps. Rounding jumps as well, but not so far.
+  bool is_confirmed() const {
+    const auto confirming =
+        count([&](const Estimate& e) { return e.sees(first_.value) && !e.sees(claimed_); });
+    const auto doubting = count([&](const Estimate& e) {
+      return (e.refutes(first_.value) && !e.refutes(claimed_)) ||
+             (e.supports(claimed_) && !e.supports(first_.value));
+    });
+    return jumps_ && confirming >= kWitnesses && doubting == 0 && !is_trend(claimed_);
   }
 
   // True when steps over many treads of a staircase lead there, and not where one tread does: the
@@ -323,18 +341,19 @@ class Scales {
     const double noise = std::max(trust_.noise, noise_of(line_, channel_, remainders));
     steady_noise_ = noise <= 4 * steady(remainders, kNoiseBeside * reach_of(line_, channel_));
     tread_row_ = row_of_treads(remainders);
+    jumps_ = noise > kCoarse * std::max(1.0, reach_of(line_, channel_));
     double edge = 0;  // what steps that are smaller do not see of the function
     for (int row = kFirstRow; row + kSteps - 1 <= last; ++row) {
       // Noise that is seen at smaller steps is there at larger ones, if they are lucky or not.
       const auto here = remainders.begin() + (row - kFirstRow);
       if (row > kFirstRow && here[-1] > kDrop * here[0]) edge = std::max(edge, here[-1]);
       const double local = *std::max_element(here, here + kSteps);
-      add_estimate(row, std::max(noise, local), std::max(edge, local));
+      add_estimate(row, std::max(noise, local), std::max(edge, local), local);
     }
   }
 
-  // `here`: the noise as these very steps have it.
-  void add_estimate(int row, double noise, double here) {
+  // `here`: the noise at these steps and what they do not see; `local`: what they have themselves.
+  void add_estimate(int row, double noise, double here, double local) {
     Steps slopes{}, jumps{};
     for (int k = 0; k < kSteps; ++k) {
       const Difference d = of_row(line_, channel_, row, 8 >> k);
@@ -361,6 +380,7 @@ class Scales {
     Estimate estimate = with_noise(noise);
     estimate.tolerance = tolerance(estimate);
     estimate.support = tolerance(with_noise(std::max(trust_.noise, here)));
+    estimate.local = tolerance(with_noise(local));
     estimate.last = last;
     estimate.row = row;
     estimates_.push_back(estimate);
@@ -398,6 +418,7 @@ class Scales {
   std::vector<Estimate> estimates_;
   bool steady_noise_ = false;
   int tread_row_ = 0;
+  bool jumps_ = false;  ///< what is noise to larger steps is too coarse to be rounding
 };
 
 }  // namespace

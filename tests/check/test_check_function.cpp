@@ -165,8 +165,8 @@ TEST(CheckDerivative, NotANumberDisagrees) {
 // Every function of the table at many points, some of them close to zero: no right derivative is
 // called wrong, the numeric one is as close to the exact one as its own bar and rounding say, and
 // wherever anything is resolved one that is off by a thousandth, or by its sign, is not accepted:
-// nearly everywhere it is called wrong, and beside a jump (floor 4 x + x^2), where larger steps
-// tell something else, unresolved.
+// it is called wrong, and at most in one of a hundred cases, where rounding hides nearly as much,
+// unresolved.
 TEST(CheckDerivative, ATableOfKnownDerivatives) {
   int checked = 0, resolved = 0, refuted = 0;
   std::uint64_t stream = 1;
@@ -202,7 +202,7 @@ TEST(CheckDerivative, ATableOfKnownDerivatives) {
       }
     }
   }
-  EXPECT_GT(refuted, 2 * resolved * 19 / 20);
+  EXPECT_GE(refuted, 2 * resolved * 99 / 100);
   EXPECT_GT(checked, 1500);
   EXPECT_GT(resolved, checked * 4 / 5);
 }
