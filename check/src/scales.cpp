@@ -7,29 +7,27 @@
 #include <limits>
 #include <vector>
 
+#include "remainders.hpp"
+
 namespace chainrule::internal {
 namespace {
 
 constexpr int kFirstRow = -5;  // steps larger than the first
-constexpr int kSteps = 4;      // of one estimate
 // Estimates that are needed to refute.
 constexpr std::ptrdiff_t kWitnesses = 2;
 constexpr double kNoiseBeside = 1e-3;
 constexpr double kNoiseUnits = 16;
 // More than what is computed in float32 is rounded by, beside how far it gets, or beside 1.
 constexpr double kCoarse = 1e-6;
-// What is smooth leaves 64 or some more times less of itself at half the step; an edge that is no
-// more inside leaves nothing.
-constexpr double kDrop = 1e4;
 
-using Steps = std::array<double, kSteps>;
+using Steps = std::array<double, kRowSteps>;
 
 struct Range {
   double low, high;
   bool contains(double x) const { return x >= low && x <= high; }
 };
 
-// Entries [first, kSteps) of one column of Richardson's table.
+// Entries [first, kRowSteps) of one column of Richardson's table.
 struct Column {
   Steps entries{};
   std::size_t first = 0;
@@ -102,50 +100,6 @@ double jump_at_point(const Steps& jumps) {
   return last <= before / 4 ? 0 : last;
 }
 
-// The steps of a row: s, 2 s, 4 s and 8 s, of digits that no other row has.
-Difference of_row(Line& line, std::size_t channel, int row, int multiple) {
-  return line.at_step(multiple * line.unaligned_step(row + kSteps - 1), channel);
-}
-
-// f - f(0) at 2 j s for j = -4 ... 4.
-std::array<double, 9> equally_spaced(Line& line, std::size_t channel, int row, bool& usable) {
-  std::array<double, 9> f{};
-  usable = true;
-  for (int j = 1; j <= 4; ++j) {
-    const Difference d = of_row(line, channel, row, 2 * j);
-    usable = usable && d.finite;
-    f[static_cast<std::size_t>(4 + j)] = d.right * d.step;
-    f[static_cast<std::size_t>(4 - j)] = -d.left * d.step;
-  }
-  return f;
-}
-
-// sigma_k of More & Wild for k = 4, 5, 6, the least: the higher the order, the less is left of what
-// is smooth. Negative where f is not finite.
-double noise_at(Line& line, std::size_t channel, int row) {
-  bool usable = false;
-  std::array<double, 9> f = equally_spaced(line, channel, row, usable);
-  if (!usable) return -1;
-  // Squares neither overflow nor vanish beside the largest.
-  double largest = 0;
-  for (const double value : f) largest = std::max(largest, std::abs(value));
-  if (largest == 0) return 0;
-  for (double& value : f) value /= largest;
-  double least = std::numeric_limits<double>::infinity(), gamma = 1;
-  for (std::size_t k = 1; k <= 6; ++k) {
-    double sum = 0;
-    for (std::size_t j = 0; j + k < f.size(); ++j) {
-      f[j] = f[j + 1] - f[j];
-      sum += f[j] * f[j];
-    }
-    const auto order = static_cast<double>(k);
-    gamma *= order / (2 * (2 * order - 1));
-    if (k < 4) continue;
-    least = std::min(least, std::sqrt(gamma * sum / (9 - order)));
-  }
-  return largest * least;
-}
-
 double reach_of(Line& line, std::size_t channel) {
   for (int row = kFirstRow; row <= 0; ++row) {
     const Difference& far = line.at(row, channel);
@@ -154,73 +108,9 @@ double reach_of(Line& line, std::size_t channel) {
   return 0;
 }
 
-// The largest remainder that `count` rows in succession have alike. An edge inside the steps leaves
-// a remainder too, but in proportion to them or to a power.
-double alike(const std::vector<double>& remainders, std::ptrdiff_t count, double ratio,
-             double most) {
-  double result = 0;
-  if (std::ssize(remainders) < count) return 0;
-  for (auto end = remainders.begin() + count; end <= remainders.end(); ++end) {
-    const auto [low, high] = std::minmax_element(end - count, end);
-    if (*low > 0 && *high <= ratio * *low && *high <= most) result = std::max(result, *high);
-  }
-  return result;
-}
-
-// The largest remainder that all but vanishes at half the step, which no series does: there all
-// steps are on one tread of a staircase.
-double above_a_plateau(const std::vector<double>& remainders, double most) {
-  double result = 0;
-  for (std::size_t k = 0; k + 1 < remainders.size(); ++k) {
-    const double here = remainders[k], below = remainders[k + 1];
-    if (below >= 0 && here <= most && here > kDrop * below) result = std::max(result, here);
-  }
-  return result;
-}
-
-// The largest remainder that has no trend over eight rows: less sensitive to single rows, and
-// surer. What many edges leave gets less with the steps.
-double steady(const std::vector<double>& remainders, double most) {
-  constexpr std::ptrdiff_t kHalf = 4;
-  const auto second_largest = [](auto begin) {
-    std::array<double, kHalf> sorted{};
-    std::copy_n(begin, kHalf, sorted.begin());
-    std::sort(sorted.begin(), sorted.end());
-    return sorted[kHalf - 2];
-  };
-  double result = 0;
-  if (std::ssize(remainders) < 2 * kHalf) return 0;
-  for (auto end = remainders.begin() + 2 * kHalf; end <= remainders.end(); ++end) {
-    const double larger = second_largest(end - 2 * kHalf), smaller = second_largest(end - kHalf);
-    const bool flat = smaller >= larger / 4 && smaller <= 8 * larger;
-    if (flat && larger <= most) result = std::max(result, larger);
-  }
-  return result;
-}
-
-// The row below which all steps are on one tread of a staircase, however high its steps are: its
-// remainder does not grow in proportion to h, as that of a kink does. Before the first row where
-// there is none.
-int row_of_treads(const std::vector<double>& remainders) {
-  constexpr std::size_t kBack = 3;
-  constexpr double kGrowth = 6;  // in three rows, where that of a kink is 8
-  for (std::size_t k = kBack + 1; k + 1 < remainders.size(); ++k) {
-    const double here = remainders[k], below = remainders[k + 1];
-    if (below < 0 || !(here > kDrop * below)) continue;
-    // At the drop itself an edge is just inside.
-    const double before = remainders[k - 1], far = remainders[k - 1 - kBack];
-    if (far >= 0 && far <= kGrowth * before) return kFirstRow + static_cast<int>(k);
-  }
-  return kFirstRow - 1;
-}
-
-// The noise of the function (ECnoise: More & Wild 2011, "Estimating computational noise", SIAM J.
-// Sci. Comput. 33), where it is the same at steps of several sizes and small beside how far f gets.
-double noise_of(Line& line, std::size_t channel, const std::vector<double>& remainders) {
+double noise_of(Line& line, std::size_t channel, const Remainders& remainders) {
   const double unit = kNoiseUnits * kEpsilon * std::max(1.0, line.at(0, channel).size);
-  const double small = std::max(kNoiseBeside * reach_of(line, channel), unit);
-  return std::max({alike(remainders, 4, 4, small), alike(remainders, 3, 3, unit),
-                   above_a_plateau(remainders, unit)});
+  return remainders.noise(std::max(kNoiseBeside * reach_of(line, channel), unit), unit);
 }
 
 class Scales {
@@ -283,17 +173,24 @@ class Scales {
     return refuted && !supported && !is_trend(claimed_) ? first_ : contradiction(*best);
   }
 
-  // True when steps of all digits see the first look's derivative and not the claimed one where
-  // they see no noise, and none see it the other way round: beside a jump of the function, which is
-  // noise to larger steps. Rounding jumps as well, but not so far.
+  // True when steps of all digits do not contradict the first look, and
+  // - beside a jump of the function, which is noise to larger steps (rounding jumps as well, but
+  //   not so far): see the first look's derivative and not the claimed one where they see no noise;
+  // - where the first look knew of all the noise there is: one of them refutes the claim. Its own
+  //   steps, which have better places than theirs, are then as good as they look.
   bool is_confirmed() const {
-    const auto confirming =
-        count([&](const Estimate& e) { return e.sees(first_.value) && !e.sees(claimed_); });
     const auto doubting = count([&](const Estimate& e) {
       return (e.refutes(first_.value) && !e.refutes(claimed_)) ||
              (e.supports(claimed_) && !e.supports(first_.value));
     });
-    return jumps_ && confirming >= kWitnesses && doubting == 0 && !is_trend(claimed_);
+    if (doubting > 0 || is_trend(claimed_)) return false;
+    if (jumps_) {
+      return count([&](const Estimate& e) { return e.sees(first_.value) && !e.sees(claimed_); }) >=
+             kWitnesses;
+    }
+    return foreseen_ && count([&](const Estimate& e) {
+                          return e.refutes(claimed_) && !e.refutes(first_.value);
+                        }) > 0;
   }
 
   // True when steps over many treads of a staircase lead there, and not where one tread does: the
@@ -334,20 +231,18 @@ class Scales {
 
   void collect() {
     const int last = last_useful_row();
-    std::vector<double> remainders;
-    for (int row = kFirstRow; row <= last; ++row) {
-      remainders.push_back(noise_at(line_, channel_, row));
-    }
+    const Remainders remainders(line_, channel_, kFirstRow, last);
     const double noise = std::max(trust_.noise, noise_of(line_, channel_, remainders));
-    steady_noise_ = noise <= 4 * steady(remainders, kNoiseBeside * reach_of(line_, channel_));
-    tread_row_ = row_of_treads(remainders);
-    jumps_ = noise > kCoarse * std::max(1.0, reach_of(line_, channel_));
+    const double reach = reach_of(line_, channel_);
+    steady_noise_ = noise <= 4 * remainders.steady(kNoiseBeside * reach);
+    tread_row_ = remainders.row_of_treads();
+    jumps_ = noise > kCoarse * std::max(1.0, reach);
+    foreseen_ = noise <= (first_.rounding + first_.hidden) * line_.telling(first_.step);
     double edge = 0;  // what steps that are smaller do not see of the function
-    for (int row = kFirstRow; row + kSteps - 1 <= last; ++row) {
+    for (int row = kFirstRow; row + kRowSteps - 1 <= last; ++row) {
       // Noise that is seen at smaller steps is there at larger ones, if they are lucky or not.
-      const auto here = remainders.begin() + (row - kFirstRow);
-      if (row > kFirstRow && here[-1] > kDrop * here[0]) edge = std::max(edge, here[-1]);
-      const double local = *std::max_element(here, here + kSteps);
+      edge = std::max(edge, remainders.dropped_at(row));
+      const double local = remainders.of_steps(row);
       add_estimate(row, std::max(noise, local), std::max(edge, local), local);
     }
   }
@@ -355,13 +250,13 @@ class Scales {
   // `here`: the noise at these steps and what they do not see; `local`: what they have themselves.
   void add_estimate(int row, double noise, double here, double local) {
     Steps slopes{}, jumps{};
-    for (int k = 0; k < kSteps; ++k) {
-      const Difference d = of_row(line_, channel_, row, 8 >> k);
+    for (int k = 0; k < kRowSteps; ++k) {
+      const Difference d = at_row(line_, channel_, row, 8 >> k);
       if (!d.finite) return;
       slopes[static_cast<std::size_t>(k)] = d.slope;
       jumps[static_cast<std::size_t>(k)] = d.right - d.left;
     }
-    const Difference last = of_row(line_, channel_, row, 1);
+    const Difference last = at_row(line_, channel_, row, 1);
     const double step = line_.telling(last.step);
     const double rounding = kEpsilon * (last.size + last.still) / step;
     const auto tolerance = [&](const Estimate& of) {
@@ -418,7 +313,8 @@ class Scales {
   std::vector<Estimate> estimates_;
   bool steady_noise_ = false;
   int tread_row_ = 0;
-  bool jumps_ = false;  ///< what is noise to larger steps is too coarse to be rounding
+  bool jumps_ = false;     ///< what is noise to larger steps is too coarse to be rounding
+  bool foreseen_ = false;  ///< the noise is no more than the rounding of y
 };
 
 }  // namespace

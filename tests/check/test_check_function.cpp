@@ -164,11 +164,9 @@ TEST(CheckDerivative, NotANumberDisagrees) {
 
 // Every function of the table at many points, some of them close to zero: no right derivative is
 // called wrong, the numeric one is as close to the exact one as its own bar and rounding say, and
-// wherever anything is resolved one that is off by a thousandth, or by its sign, is not accepted:
-// it is called wrong, and at most in one of a hundred cases, where rounding hides nearly as much,
-// unresolved.
+// wherever anything is resolved one that is off by a thousandth, or by its sign, is called wrong.
 TEST(CheckDerivative, ATableOfKnownDerivatives) {
-  int checked = 0, resolved = 0, refuted = 0;
+  int checked = 0, resolved = 0;
   std::uint64_t stream = 1;
   for (const testing::KnownDerivative& known : testing::known_derivatives()) {
     ++stream;
@@ -196,13 +194,12 @@ TEST(CheckDerivative, ATableOfKnownDerivatives) {
       if (right.verdict() != Verdict::kAgree || exact == 0) continue;
       ++resolved;
       for (const double factor : {1.001, -1.0}) {
-        const Verdict wrong = report(factor).verdict();
-        EXPECT_GT(wrong, Verdict::kKink) << factor << " times the right one\n" << right.to_text();
-        refuted += wrong == Verdict::kDisagree ? 1 : 0;
+        EXPECT_EQ(report(factor).verdict(), Verdict::kDisagree)
+            << factor << " times the right one\n"
+            << right.to_text();
       }
     }
   }
-  EXPECT_GE(refuted, 2 * resolved * 99 / 100);
   EXPECT_GT(checked, 1500);
   EXPECT_GT(resolved, checked * 4 / 5);
 }
