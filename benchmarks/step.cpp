@@ -4,17 +4,10 @@
 namespace chainrule::bench {
 namespace {
 
-Model model_of(const Workload& workload, DType dtype) {
-  const Likelihood likelihood =
-      workload.task == Task::kGradient ? Likelihood(Bernoulli{}) : Likelihood(Gaussian{});
-  Model model(mlp_layers(workload.widths, Relu{}), likelihood, dtype);
-  Index entry = 0;
-  for (const LinearValues& layer : initial_layers(workload, dtype)) {
-    for (const Tensor* values : {&layer.weights, &layer.bias}) {
-      copy_values(*values, model.parameters().mutable_view(entry++));
-    }
-  }
-  return model;
+Likelihood likelihood_of(Task task) {
+  if (task == Task::kEpoch) return Categorical{};
+  if (task == Task::kGradient) return Bernoulli{};
+  return Gaussian{};
 }
 
 CompileOptions compile_options(const Model& model, const Workload& workload, DType dtype) {
@@ -40,6 +33,17 @@ CompileOptions compile_options(const Model& model, const Workload& workload, DTy
 }
 
 }  // namespace
+
+Model model_of(const Workload& workload, DType dtype) {
+  Model model(mlp_layers(workload.widths, Relu{}), likelihood_of(workload.task), dtype);
+  Index entry = 0;
+  for (const LinearValues& layer : initial_layers(workload, dtype)) {
+    for (const Tensor* values : {&layer.weights, &layer.bias}) {
+      copy_values(*values, model.parameters().mutable_view(entry++));
+    }
+  }
+  return model;
+}
 
 Step::Step(const Workload& workload, DType dtype, int threads)
     : model_(model_of(workload, dtype)),

@@ -11,8 +11,11 @@
 
 namespace chainrule::bench {
 
-/// A workload as this library runs it: a network with plain SGD, its plan and everything a run
-/// needs.
+/// The workload's network with its initial parameters.
+Model model_of(const Workload& workload, DType dtype);
+
+/// A workload, but for an epoch, as this library runs it: a network with plain SGD, its plan and
+/// everything a run needs.
 class Step {
  public:
   Step(const Workload& workload, DType dtype, int threads);

@@ -96,6 +96,7 @@ void time_step(benchmark::State& state, const Workload& workload, int threads) {
 
 void register_all() {
   for (const Workload& workload : bench::all_workloads()) {
+    if (workload.task == bench::Task::kEpoch) continue;  // those of a step, many times
     for (const int threads : {1, 2}) {
       const std::string name = std::string(workload.name) + "/threads:" + std::to_string(threads);
       benchmark::RegisterBenchmark(name.c_str(), [&workload, threads](benchmark::State& state) {

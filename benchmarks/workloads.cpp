@@ -6,11 +6,12 @@
 #include <charconv>
 
 #include "chainrule/core/initializer.hpp"
+#include "chainrule/core/random.hpp"
 
 namespace chainrule::bench {
 namespace {
 
-constexpr std::array<Workload, 12> kWorkloads = {{
+constexpr std::array<Workload, 13> kWorkloads = {{
     {"tiny-step", "4-8-1", 1, Task::kStep},
     {"tiny-predict", "4-8-1", 1, Task::kPredict},
     {"small-step", "32-64-64-1", 32, Task::kStep},
@@ -23,6 +24,8 @@ constexpr std::array<Workload, 12> kWorkloads = {{
     {"latency", "784-128-10", 1, Task::kPredict, Limit::kWeightBytes},
     {"bulk-predict", "16-16-16-16-16", 262144, Task::kPredict},
     {"glm-gradient", "128-1", 400000, Task::kGradient, Limit::kInputBytes},
+    // As large as Fashion-MNIST.
+    {"fashion-epoch", "784-256-128-10", 128, Task::kEpoch, Limit::kFmaPeak, 60000},
 }};
 
 constexpr std::uint64_t kSeed = 1;
@@ -45,6 +48,8 @@ std::string_view name_of(Task task) {
       return "step";
     case Task::kPredict:
       return "predict";
+    case Task::kEpoch:
+      return "epoch";
     case Task::kGradient:
       break;
   }
@@ -95,7 +100,7 @@ std::vector<LinearValues> initial_layers(const Workload& workload, DType dtype, 
 }
 
 Tensor inputs_of(const Workload& workload, DType dtype, Layout layout) {
-  const Shape shape{workload.batch, widths_of(workload).front()};
+  const Shape shape{workload.rows(), widths_of(workload).front()};
   return drawn(uniform(1), kInputStream, shape, dtype, layout);
 }
 
@@ -107,6 +112,24 @@ Tensor targets_of(const Workload& workload, DType dtype, Layout layout) {
     set_element(targets, i, 0, element(targets, i, 0) > 0 ? 1 : 0);
   }
   return targets;
+}
+
+std::vector<std::int32_t> labels_of(const Workload& workload) {
+  const Tensor x = inputs_of(workload);
+  const Index classes = widths_of(workload).back();
+  std::vector<std::int32_t> labels;
+  for (Index i = 0; i < x.rows(); ++i) {
+    const float* const row = x.as<float>().row(i);
+    labels.push_back(static_cast<std::int32_t>(std::max_element(row, row + classes) - row));
+  }
+  return labels;
+}
+
+std::vector<std::uint32_t> order_of(const Workload& workload, Index epoch) {
+  std::vector<std::uint32_t> order(static_cast<std::size_t>(workload.rows()));
+  const RandomKey key{.seed = kShuffleSeed, .stream = static_cast<std::uint64_t>(epoch)};
+  random_permutation(derive(key, 0), order);
+  return order;
 }
 
 }  // namespace chainrule::bench

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -9,19 +10,25 @@
 
 namespace chainrule::bench {
 
-/// What a run does: a training step, predictions, or the gradient of the loss alone.
-enum class Task { kStep, kPredict, kGradient };
+/// What a run does: a training step, predictions, the gradient of the loss alone, or the steps of
+/// an epoch, with drawing the batches.
+enum class Task { kStep, kPredict, kGradient, kEpoch };
 /// What it cannot be faster than.
 enum class Limit { kFmaPeak, kWeightBytes, kInputBytes };
 
 /// A network of Linear layers with ReLU between them. A step is plain SGD on the mean squared error
-/// (the mean over rows and columns); a gradient is that of the mean binary cross-entropy of logits.
+/// (the mean over rows and columns); a gradient is that of the mean binary cross-entropy of logits;
+/// an epoch goes through all rows of a data set with labels, in random order, by plain SGD on the
+/// mean cross-entropy.
 struct Workload {
   const char* name;
   const char* widths;
   Index batch;
   Task task;
   Limit limit = Limit::kFmaPeak;
+  Index data_rows = 0;  ///< of an epoch
+
+  Index rows() const { return task == Task::kEpoch ? data_rows : batch; }  ///< of a run
 };
 
 inline constexpr double kLearningRate = 0.1;
@@ -58,5 +65,10 @@ Tensor inputs_of(const Workload& workload, DType dtype = DType::kFloat32,
 /// Real numbers, for a gradient 0 and 1.
 Tensor targets_of(const Workload& workload, DType dtype = DType::kFloat32,
                   Layout layout = Layout::kDense);
+/// Of an epoch: classes, as many as there are outputs.
+std::vector<std::int32_t> labels_of(const Workload& workload);
+/// The order in which epoch 0, 1, ... takes the rows: Trainer's, with the seed kShuffleSeed.
+std::vector<std::uint32_t> order_of(const Workload& workload, Index epoch);
+inline constexpr std::uint64_t kShuffleSeed = 1;
 
 }  // namespace chainrule::bench

@@ -40,9 +40,10 @@ std::vector<Block> blocks_of(const Workload& workload) {
   return blocks;
 }
 
-// What rounding may do to a weight to which each row of the batch is added by itself.
+// What rounding may do to a weight to which each row is added by itself.
 double rounding(const Workload& workload, float start) {
-  const double additions = std::sqrt(static_cast<double>(workload.batch)) * kCheckedRuns;
+  const auto rows = static_cast<double>(checked(workload).rows());
+  const double additions = std::sqrt(rows) * kCheckedRuns;
   return additions * std::numeric_limits<float>::epsilon() * std::abs(static_cast<double>(start));
 }
 

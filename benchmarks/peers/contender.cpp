@@ -39,9 +39,12 @@ void print_results(const std::vector<float>& results) {
   std::cout.flush();
 }
 
-int serve(Contender& contender) {
+std::vector<float> results_of(Contender& contender) {
   contender.run(kCheckedRuns);
-  print_results(contender.results());
+  return contender.results();
+}
+
+int serve(Contender& contender) {
   Index times = 1;
   std::cout.precision(9);
   for (std::string line; std::getline(std::cin, line);) {
@@ -78,11 +81,18 @@ int contend(int argc, char** argv, const std::string& library,
       return kExitAbsent;
     }
     std::cout << "library " << library << '\n';
+    print_results(results_of(*make(checked(*workload), threads)));
     return serve(*contender);
   } catch (const std::exception& error) {
     std::cerr << library << ": " << error.what() << '\n';
     return kExitError;
   }
+}
+
+Workload checked(const Workload& workload) {
+  Workload result = workload;
+  result.data_rows = std::min(workload.data_rows, 10 * workload.batch + workload.batch / 2);
+  return result;
 }
 
 void append(std::vector<float>& to, const float* values, Index count) {

@@ -14,7 +14,8 @@ namespace chainrule::bench {
 ///     peer_NAME WORKLOAD THREADS
 ///
 /// prints "library TEXT" (what it is, with version), "results N" and N native float32 in binary,
-/// made by kCheckedRuns runs. Then it answers each line "time" with one line, the seconds of a run.
+/// made by kCheckedRuns runs of checked(WORKLOAD). Then it answers each line "time" with one line,
+/// the seconds of a run.
 class Contender {
  public:
   virtual ~Contender() = default;
@@ -26,6 +27,9 @@ class Contender {
 };
 
 inline constexpr Index kCheckedRuns = 3;
+/// What is compared instead of a workload: of an epoch some batches and a part of one. After some
+/// hundred steps a ReLU that rounding turned has changed all weights.
+Workload checked(const Workload& workload);
 /// What a contender exits with that does not do the workload asked for.
 inline constexpr int kExitAbsent = 3;
 

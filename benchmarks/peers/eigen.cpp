@@ -123,6 +123,7 @@ class Logistic : public Contender {
 
 std::unique_ptr<Contender> make(const Workload& workload, int threads) {
   Eigen::setNbThreads(threads);
+  if (workload.task == Task::kEpoch) return nullptr;
   if (workload.task == Task::kGradient) return std::make_unique<Logistic>(workload);
   return std::make_unique<Network>(workload);
 }

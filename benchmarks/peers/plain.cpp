@@ -187,6 +187,7 @@ std::unique_ptr<Contender> make(const Workload& workload, [[maybe_unused]] int t
 #ifdef _OPENMP
   omp_set_num_threads(threads);
 #endif
+  if (workload.task == Task::kEpoch) return nullptr;
   if (workload.task == Task::kGradient) return std::make_unique<Logistic>(workload);
   return std::make_unique<Network>(workload);
 }

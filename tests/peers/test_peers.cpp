@@ -94,6 +94,24 @@ TEST(Peers, AgreeWithUsAndAreTimed) {
   }
 }
 
+// The batches of an epoch are the same rows: other ones would make other weights.
+TEST(Peers, AgreeOnAnEpochsSteps) {
+  if (!std::filesystem::exists(std::filesystem::path(CHAINRULE_PEER).parent_path() /
+                               "peer_torch")) {
+    GTEST_SKIP() << "libtorch was not found (apt-get install libtorch-dev)";
+  }
+  const Directory directory;
+  const std::string file = directory / "peers.json";
+  run_ok({"--filter", "^fashion-epoch$", "--peers", "torch", "--rounds", "1", "--threads", "2",
+          "--json", file});
+  const Json workload = Json::parse(read_text(file)).at("workloads").at(0);
+  EXPECT_EQ(workload.at("task"), "epoch");
+  for (const Json& entry : workload.at("entries")) {
+    EXPECT_EQ(entry.at("status"), "timed") << entry.dump();
+    EXPECT_GT(entry.at("best_seconds").get<double>(), 0);
+  }
+}
+
 TEST(Peers, AlsoWriteCsvAndSvg) {
   const Directory directory;
   const std::string csv = directory / "peers.csv", svg = directory / "peers.svg";
