@@ -4,6 +4,8 @@
 #include <tbb/task_arena.h>
 
 #include <atomic>
+#include <chrono>
+#include <ctime>
 #include <string>
 #include <thread>
 #include <vector>
@@ -74,6 +76,28 @@ TEST(Concurrency, ARunDuringATrainingRunOfAnotherThreadReturns) {
     std::thread([&] { other = training.train(executor, kSteps, false); }).join();
     EXPECT_TRUE(other == expected);
   });
+}
+
+// Helpers that have nothing to do sleep, outside training runs and inside.
+TEST(Concurrency, NothingSpinsWhenThereIsNothingToDo) {
+  using namespace std::chrono_literals;
+  const ScopedThreadLimit limit(3);
+  const TrainingCase training(DType::kFloat32);
+  const Executor executor(3);
+  const auto used_while_waiting = [] {
+    std::this_thread::sleep_for(100ms);  // helpers look for more work for a moment
+    const std::clock_t before = std::clock();
+    std::this_thread::sleep_for(400ms);
+    return static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
+  };
+  double inside = 1;
+  executor.with_residents([&] {
+    static_cast<void>(training.train(executor, kSteps, true, 3));
+    inside = used_while_waiting();
+  });
+  EXPECT_LT(inside, 0.04);
+  static_cast<void>(training.train(executor, kSteps, false));
+  EXPECT_LT(used_while_waiting(), 0.04);
 }
 
 TEST(Concurrency, ResidentsNestAndReportWhoTookPart) {
