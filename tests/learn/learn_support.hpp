@@ -6,7 +6,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -17,6 +16,7 @@
 #include "chainrule/learn/csv.hpp"
 #include "chainrule/learn/dataset.hpp"
 #include "chainrule/learn/model.hpp"
+#include "message_of.hpp"
 
 namespace chainrule::testing {
 
@@ -88,21 +88,6 @@ inline Tensor rows_of(const Tensor& tensor, Index first, Index count) {
   from.rows = count;
   copy_values(from, part.view());
   return part;
-}
-
-/// The message of the E that `action` throws; "" and a failure when it does not.
-template <class E>
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const E& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "another error: " << error.what();
-    return "";
-  }
-  ADD_FAILURE() << "no error";
-  return "";
 }
 
 }  // namespace chainrule::testing

@@ -7,25 +7,14 @@
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/ops/ops.hpp"
+#include "message_of.hpp"
 
 namespace chainrule {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-/// The message of the E that `build` throws, or a text that no expectation accepts.
-template <class E>
-std::string message_of(const std::function<void()>& build) {
-  try {
-    build();
-  } catch (const E& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    return std::string("another exception: ") + error.what();
-  }
-  return "nothing thrown";
-}
+using testing::message_of;
 
 class BuildersTest : public ::testing::Test {
  protected:

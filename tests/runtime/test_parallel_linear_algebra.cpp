@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <string>
 #include <utility>
@@ -14,12 +13,14 @@
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/core/random.hpp"
+#include "message_of.hpp"
 #include "runtime_support.hpp"
 
 namespace chainrule {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::message_of;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
@@ -57,17 +58,6 @@ Tensor squared(const Tensor& l) {
     for (Index j = 0; j <= i; ++j) a.as<double>()(i, j) = dot(l, i, l, j, j + 1);
   }
   return a;
-}
-
-template <class E>
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const E& error) {
-    return error.what();
-  }
-  ADD_FAILURE() << "no error";
-  return "";
 }
 
 Tensor transposed(const Tensor& a) {
