@@ -95,18 +95,45 @@ void Differencer::differentiate(Line& line, std::size_t channel, Comparison& com
   if (!numeric.resolved || numeric.kink) return;
   if (!numeric.moved) ask_why_still(line, channel, comparison);
   // Before a disagreement: what if the output is less exact than its digits say, ...
-  if (!refuted(comparison) && !numeric.contradicted) return;
+  const auto is_contested = [&] { return refuted(comparison) || numeric.contradicted; };
+  const bool contested = is_contested();
+  if (!contested && !finer_steps_contradict(line, channel, numeric)) return;
   double quantum = 0;
-  if (numeric.moved) {
+  if (numeric.moved && contested) {
     if (const auto plateau = plateau_of_small_steps(line, channel)) quantum = plateau->quantum;
     numeric.rounding = std::max(numeric.rounding, quantum / numeric.step);
-    if (!refuted(comparison) && !numeric.contradicted) return;
+    if (!is_contested()) return;
   }
   // ... and what if other steps, or the same but for their last digits, see another function?
   const Tolerances& tolerances = settings_.tolerances;
-  numeric = differentiate_at_all_scales(
-      line, channel, comparison.analytic, numeric,
-      {.error_bars = tolerances.error_bars, .roundings = tolerances.roundings, .noise = quantum});
+  numeric = differentiate_at_all_scales(line, channel, comparison.analytic, numeric,
+                                        {.error_bars = tolerances.error_bars,
+                                         .roundings = tolerances.roundings,
+                                         .relative = tolerances.relative_tolerance,
+                                         .noise = quantum});
+}
+
+// Estimates from steps of some sizes agreed, and no smaller ones were asked. Do some tell another
+// derivative, beyond rounding, as where a ripple is too small for the steps that were taken?
+bool Differencer::finer_steps_contradict(Line& line, std::size_t channel,
+                                         const NumericDerivative& numeric) const {
+  constexpr int kStride = 6;  // rows
+  constexpr double kTelling =
+      1e-2;  // by how much of the derivative rounding may change what is told
+  const Tolerances& tolerances = settings_.tolerances;
+  const double size = std::abs(numeric.value);
+  const double known = tolerances.error_bars * numeric.error_bar +
+                       tolerances.relative_tolerance * size +
+                       std::abs(line.at_step(numeric.step, channel).slope - numeric.value);
+  for (int row = kStride; row < line.last_row(); row += kStride) {
+    if (line.step(row) > numeric.step / kStride) continue;
+    const Difference& d = line.at(row, channel);
+    if (!d.finite) return false;
+    const double rounding = tolerances.roundings * kEpsilon * (d.size + d.still) / d.step;
+    if (rounding > kTelling * size) return false;
+    if (std::abs(d.slope - numeric.value) > known + rounding) return true;
+  }
+  return false;
 }
 
 bool Differencer::refuted(const Comparison& comparison) const {

@@ -40,6 +40,8 @@ class Differencer {
   void compare_elements(std::span<const std::uint32_t> elements);
   void differentiate(Line& line, std::size_t channel, Comparison& comparison) const;
   void ask_why_still(Line& line, std::size_t channel, Comparison& comparison) const;
+  bool finer_steps_contradict(Line& line, std::size_t channel,
+                              const NumericDerivative& numeric) const;
   bool refuted(const Comparison& comparison) const;
 
   /// False where there are so many kinks that not every element got into a direction.

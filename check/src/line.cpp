@@ -40,6 +40,7 @@ Line::Line(LineFunction function, std::span<const double> weights, std::span<con
       first_step_(short_number(steps.first)),
       steps_(steps),
       last_row_(rows_between(steps.first, steps.smallest)),
+      finest_row_(steps.grid > 0 ? rows_between(steps.first, steps.grid) : last_row_),
       channels_(each ? 1 + y0.size() : 1),
       above_(y0.size()),
       below_(y0.size()) {

@@ -60,6 +60,8 @@ class Line {
   double unaligned_step(int row) const;
   /// The row of the smallest step.
   int last_row() const { return last_row_; }
+  /// That of the smallest one which x0 has digits for.
+  int finest_row() const { return finest_row_; }
   /// What row k tells of a channel.
   const Difference& at(int row, std::size_t channel = 0) { return at_step(step(row), channel); }
   /// The same of any distance.
@@ -79,6 +81,7 @@ class Line {
   double first_step_;
   LineSteps steps_;
   int last_row_;
+  int finest_row_;
   std::size_t channels_;
   double still_ = 0;                                // sum_i |v_i y_i| at t = 0
   std::map<double, std::vector<Difference>> seen_;  // by distance

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 namespace chainrule::internal {
@@ -12,6 +13,7 @@ namespace {
 // What is smooth leaves 64 or some more times less of itself at half the step; an edge that is no
 // more inside leaves nothing.
 constexpr double kDrop = 1e4;
+constexpr double kFade = 16;
 // Rows of larger steps that tell how a remainder grew.
 constexpr int kBack = 4;
 
@@ -54,6 +56,22 @@ double remainder_of(Line& line, std::size_t channel, int row) {
   return largest * least;
 }
 
+constexpr std::size_t kHalf = 4;
+
+// The second largest of the kHalf before `end`.
+double second_largest(const double* end) {
+  std::array<double, kHalf> sorted{};
+  std::copy_n(end - kHalf, kHalf, sorted.begin());
+  std::sort(sorted.begin(), sorted.end());
+  return sorted[kHalf - 2];
+}
+
+// What the 2 kHalf remainders before `end` have without a trend; 0 if there is one.
+double without_trend(const double* end) {
+  const double larger = second_largest(end - kHalf), smaller = second_largest(end);
+  return smaller >= larger / 4 && smaller <= 8 * larger ? larger : 0;
+}
+
 }  // namespace
 
 Difference at_row(Line& line, std::size_t channel, int row, int multiple) {
@@ -65,6 +83,8 @@ Remainders::Remainders(Line& line, std::size_t channel, int first_row, int last_
   for (int row = first_row - kBack; row <= last_row; ++row) {
     values_.push_back(remainder_of(line, channel, row));
   }
+  std::copy_if(rows().begin(), rows().end(), std::back_inserter(finite_),
+               [](double of) { return of >= 0; });
 }
 
 std::span<const double> Remainders::rows() const { return std::span(values_).subspan(kBack); }
@@ -81,6 +101,14 @@ double Remainders::dropped_at(int row) const {
 
 double Remainders::noise(double small, double unit) const {
   return std::max({alike(4, 4, small), alike(3, 3, unit), above_a_plateau(unit)});
+}
+
+double Remainders::at_the_end() const {
+  return finite_.size() < kHalf ? 0 : second_largest(finite_.data() + finite_.size());
+}
+
+bool Remainders::has_trend_at_the_end() const {
+  return finite_.size() < 2 * kHalf || without_trend(finite_.data() + finite_.size()) == 0;
 }
 
 // The largest that `count` rows in succession have alike.
@@ -108,22 +136,25 @@ double Remainders::above_a_plateau(double most) const {
 }
 
 double Remainders::steady(double most) const {
-  constexpr std::ptrdiff_t kHalf = 4;
-  const auto second_largest = [](auto begin) {
-    std::array<double, kHalf> sorted{};
-    std::copy_n(begin, kHalf, sorted.begin());
-    std::sort(sorted.begin(), sorted.end());
-    return sorted[kHalf - 2];
-  };
   double result = 0;
   const auto all = rows();
-  if (std::ssize(all) < 2 * kHalf) return 0;
-  for (auto end = all.begin() + 2 * kHalf; end <= all.end(); ++end) {
-    const double larger = second_largest(end - 2 * kHalf), smaller = second_largest(end - kHalf);
-    const bool flat = smaller >= larger / 4 && smaller <= 8 * larger;
-    if (flat && larger <= most) result = std::max(result, larger);
+  for (std::size_t count = 2 * kHalf; count <= all.size(); ++count) {
+    const double of = without_trend(all.data() + count);
+    if (of <= most) result = std::max(result, of);
   }
   return result;
+}
+
+int Remainders::row_of_smoothness(double rounding) const {
+  const auto all = rows();
+  const auto fades = [&](std::size_t k) {
+    return all[k + 1] > 0 && all[k] > kFade * all[k + 1] && all[k] < kDrop * all[k + 1];
+  };
+  std::size_t begin = all.size();
+  while (begin > 0 && all[begin - 1] <= rounding) --begin;
+  // Its first row has faded to rounding, those before it on the way there.
+  const bool smooth = begin >= 3 && begin < all.size() && fades(begin - 3) && fades(begin - 2);
+  return first_row_ + static_cast<int>(smooth ? begin - 1 : all.size());
 }
 
 int Remainders::row_of_treads() const {

@@ -36,6 +36,12 @@ class Remainders {
   /// The largest that has no trend over eight rows: less sensitive to single rows, and surer. What
   /// many edges leave gets less with the steps.
   double steady(double most) const;
+  /// What the last rows have, which see all that can be seen.
+  double at_the_end() const;
+  bool has_trend_at_the_end() const;
+  /// The row below which what larger steps see as noise is smooth, a ripple: remainders fade away
+  /// to `rounding`, row by row, and do not end at an edge. Behind the last row where they do not.
+  int row_of_smoothness(double rounding) const;
   /// The row below which all steps are on one tread of a staircase, however high its steps are.
   /// Before the first row where there is none.
   int row_of_treads() const;
@@ -49,6 +55,7 @@ class Remainders {
 
   int first_row_;
   std::vector<double> values_;  // from some rows before the first one
+  std::vector<double> finite_;  // of the rows
 };
 
 }  // namespace chainrule::internal

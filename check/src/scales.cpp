@@ -17,6 +17,8 @@ constexpr int kFirstRow = -5;  // steps larger than the first
 constexpr std::ptrdiff_t kWitnesses = 2;
 constexpr double kNoiseBeside = 1e-3;
 constexpr double kNoiseUnits = 16;
+constexpr std::ptrdiff_t kRippleWitnesses = 4;
+constexpr double kRough = 1e-2;
 // More than what is computed in float32 is rounded by, beside how far it gets, or beside 1.
 constexpr double kCoarse = 1e-6;
 
@@ -108,9 +110,9 @@ double reach_of(Line& line, std::size_t channel) {
   return 0;
 }
 
-double noise_of(Line& line, std::size_t channel, const Remainders& remainders) {
-  const double unit = kNoiseUnits * kEpsilon * std::max(1.0, line.at(0, channel).size);
-  return remainders.noise(std::max(kNoiseBeside * reach_of(line, channel), unit), unit);
+// What rounding may be taken for.
+double unit_of(Line& line, std::size_t channel) {
+  return kNoiseUnits * kEpsilon * std::max(1.0, line.at(0, channel).size);
 }
 
 class Scales {
@@ -121,6 +123,7 @@ class Scales {
 
   NumericDerivative run() && {
     collect();
+    if (const Estimate* fine = ripple()) return of_ripple(*fine);
     return agrees(first_) ? reconsider() : confirm();
   }
 
@@ -133,7 +136,7 @@ class Scales {
   bool agrees(const NumericDerivative& with) const {
     const double tolerance =
         trust_.error_bars * with.error_bar + trust_.roundings * (with.rounding + with.hidden);
-    return std::abs(claimed_ - with.value) <= tolerance;
+    return std::abs(claimed_ - with.value) <= tolerance + trust_.relative * std::abs(with.value);
   }
 
   template <class Predicate>
@@ -155,6 +158,7 @@ class Scales {
       return std::abs(e.value - first_.value) <= 2 * error + e.tolerance;
     });
     if (best == nullptr) return first_;
+    if (is_rough_) return contradiction(*best);
     if (!best->refutes(claimed_)) {
       const bool refuted_closer = count([&](const Estimate& e) {
                                     return e.last.step < best->last.step && e.refutes(claimed_);
@@ -170,7 +174,10 @@ class Scales {
     const bool refuted = count([&](const Estimate& e) {
                            return e.tolerance < error / 4 && e.refutes(claimed_);
                          }) >= kWitnesses;
-    return refuted && !supported && !is_trend(claimed_) ? first_ : contradiction(*best);
+    const bool doubted = count([&](const Estimate& e) {
+                           return e.last.step < best->last.step && prefers_claim(e, best->value);
+                         }) > 0;
+    return refuted && !supported && !doubted && !is_trend(claimed_) ? first_ : contradiction(*best);
   }
 
   // True when steps of all digits do not contradict the first look, and
@@ -180,10 +187,9 @@ class Scales {
   //   steps, which have better places than theirs, are then as good as they look.
   bool is_confirmed() const {
     const auto doubting = count([&](const Estimate& e) {
-      return (e.refutes(first_.value) && !e.refutes(claimed_)) ||
-             (e.supports(claimed_) && !e.supports(first_.value));
+      return prefers_claim(e, first_.value) || (e.supports(claimed_) && !e.supports(first_.value));
     });
-    if (doubting > 0 || is_trend(claimed_)) return false;
+    if (is_rough_ || doubting > 0 || is_trend(claimed_)) return false;
     if (jumps_) {
       return count([&](const Estimate& e) { return e.sees(first_.value) && !e.sees(claimed_); }) >=
              kWitnesses;
@@ -191,6 +197,11 @@ class Scales {
     return foreseen_ && count([&](const Estimate& e) {
                           return e.refutes(claimed_) && !e.refutes(first_.value);
                         }) > 0;
+  }
+
+  // Beside jumps also where only these very steps see no noise.
+  bool prefers_claim(const Estimate& e, double to) const {
+    return (e.refutes(to) && !e.refutes(claimed_)) || (jumps_ && e.sees(claimed_) && !e.sees(to));
   }
 
   // True when steps over many treads of a staircase lead there, and not where one tread does: the
@@ -203,11 +214,35 @@ class Scales {
            }) > 0;
   }
 
-  // The first look confirms the claim, but larger steps agreed on something else: were the smaller
-  // ones on one tread of a staircase? Edges nearby look alike, but not over so many sizes. It is a
-  // reason for doubt and no more.
+  // What the smallest steps see of a function that larger ones take for noise, a ripple on it, each
+  // of them the same; null if there is no such thing.
+  const Estimate* ripple() const {
+    const Estimate* best = nullptr;
+    for (const Estimate& e : estimates_) {
+      if (e.row < smooth_row_ || !e.verified) continue;
+      if (best == nullptr || e.local < best->local) best = &e;
+    }
+    if (best == nullptr || best->local >= std::abs(best->value)) return nullptr;
+    const auto alike = count([&](const Estimate& e) {
+      return e.row >= smooth_row_ && e.local < std::abs(e.value) && e.sees(best->value);
+    });
+    return alike >= kRippleWitnesses ? best : nullptr;
+  }
+
+  // With a ripple the derivative is its own, and not that of what it lies on.
+  NumericDerivative of_ripple(const Estimate& ripple) const {
+    if (!ripple.sees(claimed_)) {
+      return agrees(first_) || !ripple.sees(first_.value) ? contradiction(ripple) : first_;
+    }
+    NumericDerivative result = derivative(ripple);
+    result.error_bar = ripple.local / trust_.error_bars;
+    return result;
+  }
+
+  // Larger steps agreed on something else: were the smaller ones on one tread of a staircase? Edges
+  // nearby look alike, but not over so many sizes. It is a reason for doubt and no more.
   NumericDerivative reconsider() const {
-    if (!steady_noise_) return first_;
+    if (!steady_noise_ || !first_.contradicted) return first_;
     const Estimate* best = best_of([](const Estimate& e) { return e.verified; });
     if (best == nullptr || !best->refutes(claimed_)) return first_;
     const double error = std::abs(claimed_ - best->value);
@@ -221,7 +256,7 @@ class Scales {
   int last_useful_row() {
     const double error = std::max(std::abs(claimed_ - first_.value), first_.error_bar);
     int row = 0;
-    while (row < line_.last_row()) {
+    while (row < line_.finest_row()) {
       const Difference& d = line_.at(row, channel_);
       if (d.finite && kEpsilon * (d.size + d.still) > error * d.step) break;
       ++row;
@@ -232,10 +267,13 @@ class Scales {
   void collect() {
     const int last = last_useful_row();
     const Remainders remainders(line_, channel_, kFirstRow, last);
-    const double noise = std::max(trust_.noise, noise_of(line_, channel_, remainders));
-    const double reach = reach_of(line_, channel_);
+    const double reach = reach_of(line_, channel_), unit = unit_of(line_, channel_);
+    const double small = std::max(kNoiseBeside * reach, unit);
+    const double noise = std::max(trust_.noise, remainders.noise(small, unit));
+    is_rough_ = remainders.at_the_end() > 8 * noise && is_rough(remainders, last, small, unit);
     steady_noise_ = noise <= 4 * remainders.steady(kNoiseBeside * reach);
     tread_row_ = remainders.row_of_treads();
+    smooth_row_ = remainders.row_of_smoothness(4 * kEpsilon * line_.at(0, channel_).size);
     jumps_ = noise > kCoarse * std::max(1.0, reach);
     foreseen_ = noise <= (first_.rounding + first_.hidden) * line_.telling(first_.step);
     double edge = 0;  // what steps that are smaller do not see of the function
@@ -245,6 +283,15 @@ class Scales {
       const double local = remainders.of_steps(row);
       add_estimate(row, std::max(noise, local), std::max(edge, local), local);
     }
+  }
+
+  // True when the smallest steps see something that is nearly all that f does there, and neither
+  // its rounding nor a small noise: an edge or a pole inside all steps, or a period between them.
+  bool is_rough(const Remainders& remainders, int last, double small, double unit) {
+    const double end = remainders.at_the_end();
+    if (end <= unit || (end <= small && !remainders.has_trend_at_the_end())) return false;
+    const Difference& d = line_.at(last, channel_);
+    return d.finite && end > kRough * d.step * (std::abs(d.left) + std::abs(d.right));
   }
 
   // `here`: the noise at these steps and what they do not see; `local`: what they have themselves.
@@ -313,6 +360,8 @@ class Scales {
   std::vector<Estimate> estimates_;
   bool steady_noise_ = false;
   int tread_row_ = 0;
+  int smooth_row_ = 0;
+  bool is_rough_ = false;  ///< even at the smallest steps f is not smooth
   bool jumps_ = false;     ///< what is noise to larger steps is too coarse to be rounding
   bool foreseen_ = false;  ///< the noise is no more than the rounding of y
 };

@@ -10,6 +10,7 @@ namespace chainrule::internal {
 struct Trust {
   double error_bars = 10;  ///< in its own bars ...
   double roundings = 8;    ///< ... and in roundings of the outputs
+  double relative = 0;     ///< ... and in itself
   double noise = 0;        ///< the function is known to have at least that much
 };
 
