@@ -47,29 +47,6 @@ double log_softmax_at_label(const Dataset& data, MatrixView<const double> eta, I
   return z[data.labels[static_cast<std::size_t>(row)]] - largest - std::log(sum);
 }
 
-// psi(x) - log(x) and its derivative, by recurrence to x >= 10 and the asymptotic series
-// (Abramowitz & Stegun, 6.3.18 and 6.4.12).
-struct DigammaLessLog {
-  double value = 0;
-  double derivative = 0;
-};
-
-DigammaLessLog digamma_less_log(double x) {
-  const double begin = x;
-  DigammaLessLog result{.derivative = -1 / x};
-  for (; x < 10; ++x) {
-    result.value -= 1 / x;
-    result.derivative += 1 / (x * x);
-  }
-  const double s = 1 / (x * x);
-  result.value += std::log(x / begin) - 0.5 / x -
-                  s * (1.0 / 12 - s * (1.0 / 120 - s * (1.0 / 252 - s * (1.0 / 240 - s / 132))));
-  result.derivative +=
-      1 / x + s / 2 +
-      s / x * (1.0 / 6 - s * (1.0 / 30 - s * (1.0 / 42 - s * (1.0 / 30 - s * 5 / 66))));
-  return result;
-}
-
 // The shape k that maximizes the likelihood at a mean deviance d: log k - psi(k) = d / 2, by
 // Newton's method in 1 / k from an approximation (Minka 2002, eq. 10).
 double best_gamma_shape(double mean_deviance) {
@@ -138,6 +115,23 @@ double null_bias_of_output(const Likelihood& likelihood, const Dataset& data, In
 }
 
 }  // namespace
+
+// By recurrence to x >= 10 and the asymptotic series (Abramowitz & Stegun, 6.3.18 and 6.4.12).
+DigammaLessLog digamma_less_log(double x) {
+  const double begin = x;
+  DigammaLessLog result{.derivative = -1 / x};
+  for (; x < 10; ++x) {
+    result.value -= 1 / x;
+    result.derivative += 1 / (x * x);
+  }
+  const double s = 1 / (x * x);
+  result.value += std::log(x / begin) - 0.5 / x -
+                  s * (1.0 / 12 - s * (1.0 / 120 - s * (1.0 / 252 - s * (1.0 / 240 - s / 132))));
+  result.derivative +=
+      1 / x + s / 2 +
+      s / x * (1.0 / 6 - s * (1.0 / 30 - s * (1.0 / 42 - s * (1.0 / 30 - s * 5 / 66))));
+  return result;
+}
 
 bool has_free_dispersion(const Likelihood& likelihood) noexcept {
   return std::holds_alternative<Gaussian>(likelihood) || std::holds_alternative<Gamma>(likelihood);

@@ -8,6 +8,13 @@
 
 namespace chainrule::internal {
 
+/// psi(x) - log(x), psi the derivative of log Gamma, and its derivative; x > 0.
+struct DigammaLessLog {
+  double value = 0;
+  double derivative = 0;
+};
+DigammaLessLog digamma_less_log(double x);
+
 /// True for likelihoods whose dispersion is estimated: Gaussian and Gamma.
 bool has_free_dispersion(const Likelihood& likelihood) noexcept;
 

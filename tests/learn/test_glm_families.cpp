@@ -51,18 +51,20 @@ Family gamma() {
           .log_density = {}};
 }
 
-Family negative_binomial() {
-  return {.likelihood = NegativeBinomial{.dispersion = static_cast<double>(kOverdispersion)},
+Family negative_binomial_of(long double a) {
+  return {.likelihood = NegativeBinomial{.dispersion = static_cast<double>(a)},
           .mean = [](long double eta) { return std::exp(eta); },
           .slope = [](long double mu) { return mu; },
-          .variance = [](long double mu) { return mu + kOverdispersion * mu * mu; },
+          .variance = [a](long double mu) { return mu + a * mu * mu; },
           .log_density =
-              [](long double t, long double mu) {
-                const long double r = 1 / kOverdispersion;
+              [a](long double t, long double mu) {
+                const long double r = 1 / a;
                 return std::lgamma(t + r) - std::lgamma(r) - std::lgamma(t + 1) +
                        r * std::log(r / (r + mu)) + t * std::log(mu / (r + mu));
               }};
 }
+
+Family negative_binomial() { return negative_binomial_of(kOverdispersion); }
 
 Family bernoulli() {
   return {
@@ -293,6 +295,35 @@ TEST_P(GlmFamilies, MeasureTheFit) {
   expect_relative(fit.log_likelihood, total(best.means), 1e-10);
   expect_relative(fit.aic, 2 * (static_cast<long double>(fit.parameters) - total(best.means)),
                   1e-10);
+}
+
+// The slope of the likelihood in a at the dispersion found, by differences in long double.
+TEST(Glm, FindsTheDispersionOfCounts) {
+  for (const bool extras : {false, true}) {
+    const Sample s = sample(poisson(), 120, extras);
+    const double a = negative_binomial_dispersion(linear(3, Poisson{}), s.data);
+    EXPECT_GT(a, 0.01);
+    EXPECT_LT(a, 10);
+    const Solution best = irls(negative_binomial_of(a), s.design, s.t, s.w, s.offset);
+    const auto total = [&](long double at) {
+      long double sum = 0;
+      for (std::size_t i = 0; i < s.t.size(); ++i) {
+        sum += s.w[i] * negative_binomial_of(at).log_density(s.t[i], best.means[i]);
+      }
+      return sum;
+    };
+    const long double h = 1e-4L * a;
+    const long double slope = (total(a + h) - total(a - h)) / 2;  // times h
+    const long double curvature = total(a + h) - 2 * total(a) + total(a - h);
+    EXPECT_LT(curvature, 0);
+    EXPECT_NEAR(static_cast<double>(slope / curvature) * 1e-4, 0, 1e-8);  // of a
+  }
+  Dataset constant{.x = noise(20, 1, 1), .y = Tensor({20, 1}, DType::kFloat64)};
+  for (Index i = 0; i < 20; ++i) constant.y.as<double>()(i, 0) = 3;
+  EXPECT_LT(negative_binomial_dispersion(linear(1, Poisson{}), constant), 1e-8);
+  EXPECT_THROW(
+      negative_binomial_dispersion(Model({Linear{1, 2}}, Poisson{}, DType::kFloat64), constant),
+      ArgumentError);
 }
 
 // Dobson, An Introduction to Generalized Linear Models, 1990, p. 93, as help(glm) of R prints it.

@@ -95,4 +95,13 @@ struct GlmFit {
 /// Model::prepare() throws.
 CHAINRULE_API GlmFit fit_glm(Model& model, const Dataset& data, const GlmOptions& options = {});
 
+/// The dispersion a of NegativeBinomial, variance mu + a mu^2, at which fit_glm() of the last layer
+/// has the largest likelihood (Lawless, Negative binomial and mixed Poisson regression, 1987): in
+/// turn the coefficients and a of these means, until a stays to 1e-10. The likelihood of `model`
+/// does not matter, nor do the values of its last layer. At least 2e-9, which it comes to for
+/// counts that vary no more than Poisson's. Throws what fit_glm() throws; ArgumentError unless
+/// `model` has one output.
+CHAINRULE_API double negative_binomial_dispersion(const Model& model, const Dataset& data,
+                                                  const GlmOptions& options = {});
+
 }  // namespace chainrule
