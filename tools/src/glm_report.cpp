@@ -7,6 +7,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "glm_source.hpp"
 #include "probability.hpp"
 
 namespace chainrule::tools {
@@ -118,7 +119,7 @@ std::string to_text(const GlmReport& report) {
 
 nlohmann::ordered_json to_json(const GlmReport& report) {
   const GlmFit& fit = report.fit;
-  nlohmann::ordered_json json{{"family", name_of(report.likelihood)},
+  nlohmann::ordered_json json{{"family", family_name(report.likelihood)},
                               {"iterations", fit.iterations},
                               {"converged", fit.converged},
                               {"objective", fit.objective},
