@@ -30,14 +30,21 @@ double beta_fraction(double a, double b, double x) {
   return value;
 }
 
-// I_x(a, b), y = 1 - x.
-double incomplete_beta(double a, double b, double x, double y) {
+// log of Gamma(a + 1/2) / Gamma(a), for large a by the asymptotic series, as their difference loses
+// digits.
+double log_gamma_ratio(double a) {
+  if (a < 100) return std::lgamma(a + 0.5) - std::lgamma(a);
+  return 0.5 * std::log(a) - 1 / (8 * a) + 1 / (192 * a * a * a);
+}
+
+// I_x(a, 1/2), y = 1 - x.
+double incomplete_beta(double a, double x, double y) {
   if (x <= 0) return 0;
   if (y <= 0) return 1;
-  const double front = std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) +
-                                a * std::log(x) + b * std::log(y));
-  if (x < (a + 1) / (a + b + 2)) return front * beta_fraction(a, b, x) / a;
-  return 1 - front * beta_fraction(b, a, y) / b;
+  const double log_x = y < 0.5 ? std::log1p(-y) : std::log(x);
+  const double front = std::exp(log_gamma_ratio(a) + a * log_x) * std::sqrt(y / std::numbers::pi);
+  if (x < (a + 1) / (a + 2.5)) return front * beta_fraction(a, 0.5, x) / a;
+  return 1 - front * beta_fraction(0.5, a, y) / 0.5;
 }
 
 }  // namespace
@@ -45,8 +52,12 @@ double incomplete_beta(double a, double b, double x, double y) {
 double normal_p_value(double z) { return std::erfc(std::abs(z) / std::numbers::sqrt2); }
 
 double student_p_value(double t, double freedom) {
+  // Abramowitz & Stegun, 26.7.8, where the fraction loses digits.
+  if (freedom > 1e5) {
+    return normal_p_value(t * (1 - 1 / (4 * freedom)) / std::sqrt(1 + t * t / (2 * freedom)));
+  }
   const double all = freedom + t * t;
-  return incomplete_beta(freedom / 2, 0.5, freedom / all, t * t / all);
+  return incomplete_beta(freedom / 2, freedom / all, t * t / all);
 }
 
 }  // namespace chainrule::tools
