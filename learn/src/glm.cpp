@@ -120,7 +120,8 @@ void judge(const GlmProblem& problem, double limit, const GlmOptions& options, G
   }
   fit.no_maximum =
       !step || (decrease <= kVanishing && problem.largest_change(*step) > kStillMoving);
-  fit.converged = !fit.no_maximum && (fit.converged || decrease <= options.tolerance);
+  const double negligible = options.tolerance * std::max(1.0, std::abs(fit.objective));
+  fit.converged = !fit.no_maximum && (fit.converged || decrease <= negligible);
 }
 
 Tensor covariance(const GlmProblem& problem, const GlmColumns& columns,

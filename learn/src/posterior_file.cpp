@@ -118,8 +118,8 @@ void save(const LastLayerLaplace& posterior, const std::filesystem::path& path) 
 std::optional<LastLayerPosterior> load_posterior(const std::filesystem::path& path, int threads) {
   const TensorFile file = read_safetensors(path);
   const auto found = file.metadata.find(kPosteriorKey);
-  const Model model = load_model(path);
   if (found == file.metadata.end()) return std::nullopt;
+  const Model model = load_model(path);
   try {
     return from_description(json::parse(found->second), file, model, threads);
   } catch (const json::exception& error) {

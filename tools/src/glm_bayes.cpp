@@ -20,8 +20,8 @@ namespace chainrule::tools {
 namespace {
 
 constexpr double kFirstNoiseShare = 0.1;  // of the targets' variance, to begin with
-constexpr int kMaxRounds = 30;       // of mode and prior precision in turn
-constexpr double kSettled = 1e-4;    // relative change of the prior precision
+constexpr int kMaxRounds = 30;            // of mode and prior precision in turn
+constexpr double kSettled = 1e-4;         // relative change of the prior precision
 
 struct GlmBayesOptions {
   GlmSource source;

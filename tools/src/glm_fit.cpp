@@ -24,6 +24,7 @@ struct GlmFitOptions {
   std::string method = "newton";
   double l2 = 0;
   Index max_iterations = GlmOptions{}.max_iterations;
+  bool no_standard_errors = false;
   std::string json;
   std::string out;
 };
@@ -77,7 +78,8 @@ Likelihood likelihood_of(const GlmFitOptions& options, const GlmInput& input,
 int fit(const GlmFitOptions& options) {
   const GlmOptions glm{.l2 = options.l2,
                        .solver = solver_of(options.method),
-                       .max_iterations = options.max_iterations};
+                       .max_iterations = options.max_iterations,
+                       .covariance = !options.no_standard_errors};
   const GlmSource& source = options.source;
   source.check();
   if (options.dispersion && source.family != "negative-binomial") {
@@ -137,6 +139,9 @@ Command add_glm_fit(CLI::App& glm) {
   app.add_option("--max-iterations", o.max_iterations, "Of the method")
       ->check(CLI::Range(Index{0}, Index{1'000'000'000}))
       ->capture_default_str();
+  app.add_flag("--no-standard-errors", o.no_standard_errors,
+               "Coefficients alone: no Hessian, whose size is the square of their number, with "
+               "--method lbfgs; and no test whether the likelihood has a maximum");
   app.add_option("--out", o.out, "Model file to write, for predict and evaluate");
   app.add_option("--json", o.json, "File to write the results to as JSON");
   app.footer(std::string(kDataHelp) + R"(

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "glm_source.hpp"
@@ -41,6 +42,7 @@ CoefficientRow row_at(const GlmReport& report, Index row, Index output) {
   const GlmFit& fit = report.fit;
   const Index outputs = fit.coefficients.columns();
   const auto variance = [&](Index k, Index l) {
+    if (fit.covariance.shape().rank() == 0) return std::numeric_limits<double>::quiet_NaN();
     return element(fit.covariance, row * outputs + k, row * outputs + l);
   };
   const std::string& name = report.coefficient_names[static_cast<std::size_t>(row)];

@@ -190,7 +190,7 @@ Command add_predict(CLI::App& app) {
 are ignored. They are taken by position, with or without the target's, if the training data
 had none; pixels of IDX images always are. The model file knows how to standardize them. --out
 gets the class and the probabilities of the classes, or the mean; with a file of glm bayes also the
-variance of the mean, and probabilities that know how uncertain the weights are.
+variance of the function, and probabilities that know how uncertain the weights are.
 
 Examples:
   chainrule predict --model flowers.safetensors --data new.csv --out predictions.csv

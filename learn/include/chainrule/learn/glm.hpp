@@ -24,7 +24,7 @@ struct GlmOptions {
   GlmSolver solver = GlmSolver::kNewton;
   /// Converged when no element of the gradient by the coefficients of centered and scaled features
   /// exceeds tolerance * max(1, sum of the sample weights), or when a Newton step from there would
-  /// lower the objective by no more than tolerance.
+  /// lower the objective by no more than tolerance * max(1, |objective|).
   double tolerance = 1e-12;
   Index max_iterations = 1000;  ///< steps of the solver
   /// Standard errors and the test for a maximum, which need the Hessian also after L-BFGS.

@@ -19,7 +19,7 @@ using LastLayerPosterior = std::variant<NeuralLinearModel, LastLayerLaplace>;
 
 CHAINRULE_API void save(const NeuralLinearModel& posterior, const std::filesystem::path& path);
 CHAINRULE_API void save(const LastLayerLaplace& posterior, const std::filesystem::path& path);
-/// Nothing for a model file without a posterior. `threads` as in the options of both. Throws
+/// Nothing for a safetensors file without a posterior. `threads` as in the options of both. Throws
 /// FormatError, with the reason, on anything else.
 CHAINRULE_API std::optional<LastLayerPosterior> load_posterior(const std::filesystem::path& path,
                                                                int threads = 0);
