@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/learn/model_file.hpp"

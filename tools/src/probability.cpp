@@ -2,6 +2,7 @@
 #include "probability.hpp"
 
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <numbers>
 
