@@ -8,7 +8,6 @@
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/learn/covariance_kernel.hpp"
-#include "chainrule/runtime/differentiate.hpp"
 #include "kernel_support.hpp"
 
 namespace chainrule {
@@ -138,7 +137,7 @@ class Learned : public CovarianceFunction {
   std::unique_ptr<const KernelPoints> prepare(MatrixView<const double> x) const override {
     const Tensor inputs =
         Tensor::view(const_cast<double*>(x.data), {x.rows, x.columns}, DType::kFloat64, x.ld);
-    return std::make_unique<MatrixPoints>(features(inputs).to(DType::kFloat64));
+    return std::make_unique<MatrixPoints>(model_.features(inputs, layer_).to(DType::kFloat64));
   }
   void block(const KernelPoints& a, Index first, const KernelPoints& b,
              MatrixView<double> k) const override {
@@ -150,16 +149,6 @@ class Learned : public CovarianceFunction {
   }
 
  private:
-  Tensor features(const Tensor& x) const {
-    if (!layer_) return model_.features(x);
-    const Network& network = model_.network();
-    const Tensor ready = model_.prepare_inputs_view(x);
-    return evaluate(network.graph(), network.layer(*layer_),
-                    {.inputs = {{network.x(), ready.view()}},
-                     .parameters = &model_.parameters(),
-                     .dtype = model_.dtype()});
-  }
-
   Model model_;
   std::optional<std::size_t> layer_;
 };

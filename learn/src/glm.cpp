@@ -5,208 +5,263 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/runtime/linear_algebra.hpp"
+#include "glm_columns.hpp"
 #include "glm_problem.hpp"
+#include "glm_statistics.hpp"
 
 namespace chainrule {
 namespace {
 
+using internal::GlmColumns;
 using internal::GlmProblem;
+using internal::Information;
 
-void check(const Model& model, const Dataset& data, const GlmOptions& options) {
+constexpr double kLargestStart = 30;  // of |bias|, where the best one may be infinite
+constexpr double kVanishing = 1e-6;   // of what the objective can still fall by, and ...
+constexpr double kStillMoving = 0.1;  // ... of how far that moves a linear predictor
+
+const Linear& check(const Model& model, const Dataset& data, const GlmOptions& options) {
   const Likelihood& likelihood = model.likelihood();
-  const bool known = std::holds_alternative<Bernoulli>(likelihood) ||
-                     std::holds_alternative<Categorical>(likelihood) ||
-                     std::holds_alternative<Gaussian>(likelihood) ||
-                     std::holds_alternative<Poisson>(likelihood);
-  if (model.layers().size() != 1 || !known) {
+  const auto* head = std::get_if<Linear>(&model.layers().back());
+  const bool known = !std::holds_alternative<Laplace>(likelihood) &&
+                     !std::holds_alternative<HuberLoss>(likelihood) &&
+                     !std::holds_alternative<HingeLoss>(likelihood);
+  if (head == nullptr || !known) {
     throw ArgumentError(
-        fmt::format("fit_glm: got {} layers and likelihood '{}', expected one Linear layer and "
-                    "binary, softmax, mse or poisson",
-                    model.layers().size(), name_of(likelihood)));
+        fmt::format("fit_glm: got {} layers, the last '{}', and likelihood '{}', expected a Linear "
+                    "layer at the end and softmax, binary, mse, poisson, gamma or "
+                    "negative-binomial",
+                    model.layers().size(), name_of(model.layers().back()), name_of(likelihood)));
   }
-  if (!(options.c > 0) || !std::isfinite(options.c) || !(options.tolerance >= 0) ||
+  if (!(options.l2 >= 0) || !std::isfinite(options.l2) || !(options.tolerance >= 0) ||
       options.max_iterations < 0 || data.rows() < 1) {
     throw ArgumentError(
-        fmt::format("fit_glm: got c {}, tolerance {}, {} iterations and {} rows, expected a finite "
-                    "c > 0, >= 0, >= 0 and >= 1",
-                    options.c, options.tolerance, options.max_iterations, data.rows()));
+        fmt::format("fit_glm: got l2 {}, tolerance {}, {} iterations and {} rows, expected a "
+                    "finite l2 >= 0, >= 0, >= 0 and >= 1",
+                    options.l2, options.tolerance, options.max_iterations, data.rows()));
+  }
+  return *head;
+}
+
+void check_finite(const Tensor& tensor, const char* what) {
+  if (tensor.shape().rank() == 0) return;
+  for (Index i = 0; i < tensor.rows(); ++i) {
+    for (Index j = 0; j < tensor.columns(); ++j) {
+      if (std::isfinite(element(tensor, i, j))) continue;
+      throw ArgumentError(
+          fmt::format("fit_glm: {}, row {}, column {} is {}, expected a finite "
+                      "number",
+                      what, i + 1, j + 1, element(tensor, i, j)));
+    }
   }
 }
 
-// What turns the graph's loss, a mean over the columns, into a negative log-likelihood.
-double loss_scale(const Model& model) {
-  const auto outputs = static_cast<double>(model.outputs());
-  if (std::holds_alternative<Gaussian>(model.likelihood())) return outputs / 2;
-  if (std::holds_alternative<Poisson>(model.likelihood())) return outputs;
-  return 1;
+// Features and targets in float64.
+Dataset prepare(const Model& model, const Dataset& data) {
+  Dataset ready = model.prepare_view(data);
+  if (model.layers().size() > 1) ready.x = model.features(data.x);
+  check_finite(ready.x, "features");
+  check_finite(ready.y, "target");
+  check_finite(ready.offset, "offset");
+  if (!(internal::total_weight(ready, 0, ready.rows()) > 0)) {
+    throw ArgumentError("fit_glm: the sample weights are all 0");
+  }
+  return ready;
 }
 
-Plan compile_problem(const Model& model, Extras extras, const std::vector<Value>& gradients) {
-  CompileOptions options;
-  options.dtype = DType::kFloat64;
-  options.loss = model.network().loss(extras);
-  options.gradients = gradients;
-  options.outputs = {model.network().prediction(extras.offset)};
-  return compile(model.network().graph(), options);
+std::string name_of_feature(const Model& model, const Dataset& data, Index j) {
+  const auto& names =
+      data.feature_names.empty() ? model.schema().feature_names : data.feature_names;
+  const auto at = static_cast<std::size_t>(j);
+  if (model.layers().size() > 1 || at >= names.size()) return fmt::format("feature {} (from 0)", j);
+  return fmt::format("feature '{}'", names[at]);
 }
 
-Value parameter(const Model& model, std::size_t entry) {
-  return {model.network().x().graph(), model.parameters().layout().entries[entry].node};
+void expect_independent(const Model& model, const Dataset& data, const Dataset& scaled, bool bias) {
+  const auto found = internal::first_dependent_column(scaled.x, scaled.weights);
+  if (!found) return;
+  throw ArgumentError(fmt::format(
+      "fit_glm: {} is constant or a linear combination of {}the features before it in the {} rows "
+      "that count; leave it out, or give an l2 > 0",
+      name_of_feature(model, data, *found), bias ? "the bias and " : "", scaled.x.rows()));
 }
 
-// [x, 1].
-Tensor with_ones(const Tensor& x) {
-  Tensor result({x.rows(), x.columns() + 1}, DType::kFloat64);
-  TensorView left = result.view();
-  left.columns = x.columns();
-  copy_values(x, left);
-  for (Index i = 0; i < x.rows(); ++i) result.as<double>()(i, x.columns()) = 1;
+// The bias alone, with the features scaled.
+std::vector<double> start(const Likelihood& likelihood, const std::vector<double>& null_bias,
+                          std::size_t size, bool bias) {
+  std::vector<double> theta(size);
+  if (!bias) return theta;
+  const std::size_t first = size - null_bias.size();
+  for (std::size_t k = 0; k < null_bias.size(); ++k) {
+    const bool mean = std::holds_alternative<Gaussian>(likelihood);
+    theta[first + k] = mean ? null_bias[k] : std::max(null_bias[k], -kLargestStart);
+    if (std::holds_alternative<Bernoulli>(likelihood)) {
+      theta[first + k] = std::min(theta[first + k], kLargestStart);
+    }
+  }
+  return theta;
+}
+
+// Whether the objective is at its minimum, or has none; see GlmFit.
+void judge(const GlmProblem& problem, double limit, const GlmOptions& options, GlmFit& fit) {
+  fit.max_gradient = problem.max_gradient();
+  if (!std::isfinite(fit.objective)) return;
+  fit.converged = fit.max_gradient <= limit;
+  if (!options.covariance) return;
+  const auto step = problem.newton_step();
+  double decrease = 0;
+  for (std::size_t i = 0; step && i < step->size(); ++i) {
+    decrease -= (*step)[i] * problem.gradient()[i] / 2;
+  }
+  fit.no_maximum =
+      !step || (decrease <= kVanishing && problem.largest_change(*step) > kStillMoving);
+  const double negligible = options.tolerance * std::max(1.0, std::abs(fit.objective));
+  fit.converged = !fit.no_maximum && (fit.converged || decrease <= negligible);
+}
+
+Tensor covariance(const GlmProblem& problem, const GlmColumns& columns,
+                  const std::vector<double>& factor) {
+  Tensor information = problem.hessian(Information::kExpected);
+  const Index size = information.rows();
+  const Index outputs = problem.outputs();
+  Tensor result({size, size}, DType::kFloat64);
+  const auto c = result.as<double>();
+  for (Index i = 0; i < size; ++i) c(i, i) = 1;
+  solve_positive_definite(information.as<double>(), c);
+  // Equal numbers for all classes are no part of it: P C P, P subtracts means.
+  for (Index i = 0; i < size; ++i)
+    problem.center_free_rows({c.row(i), size / outputs, outputs, outputs});
+  for (Index i = 0; i < size; ++i) {
+    for (Index j = 0; j < i; ++j) std::swap(c(i, j), c(j, i));
+  }
+  for (Index i = 0; i < size; ++i)
+    problem.center_free_rows({c.row(i), size / outputs, outputs, outputs});
+  for (Index i = 0; i < size; ++i) {
+    for (Index j = 0; j < size; ++j) {
+      c(i, j) *= std::sqrt(factor[static_cast<std::size_t>(i % outputs)] *
+                           factor[static_cast<std::size_t>(j % outputs)]);
+    }
+  }
+  columns.covariance_to_raw(c, outputs);
   return result;
 }
 
-// Subtracts what a constant added to all biases leaves free.
-void center_biases(const GlmProblem& problem, std::vector<double>& theta) {
-  const std::size_t first = problem.weight_count();
-  double sum = 0;
-  for (std::size_t i = first; i < theta.size(); ++i) sum += theta[i];
-  const double mean = sum / static_cast<double>(theta.size() - first);
-  for (std::size_t i = first; i < theta.size(); ++i) theta[i] -= mean;
+// Log-likelihood, deviances, dispersion and AIC.
+void add_statistics(const Model& head, const Dataset& ready, const Tensor& eta,
+                    const std::vector<double>& null_bias, bool bias, GlmFit& fit) {
+  const Likelihood& likelihood = head.likelihood();
+  const Index outputs = head.outputs();
+  const bool categorical = std::holds_alternative<Categorical>(likelihood);
+  Tensor null_eta({ready.rows(), outputs}, DType::kFloat64);
+  for (Index i = 0; i < ready.rows(); ++i) {
+    const double offset = ready.offset.shape().rank() == 0 ? 0 : element(ready.offset, i, 0);
+    for (Index k = 0; k < outputs; ++k) {
+      null_eta.as<double>()(i, k) = offset + (bias ? null_bias[static_cast<std::size_t>(k)] : 0);
+    }
+  }
+  const Index rows = head.inputs() + (bias ? 1 : 0);
+  const double left = internal::total_weight(ready, 0, ready.rows()) - static_cast<double>(rows);
+  const bool free = internal::has_free_dispersion(likelihood);
+  for (Index k = 0; k < outputs; ++k) {
+    fit.dispersion.push_back(1);
+    if (free) {
+      const double statistic = internal::pearson_statistic(likelihood, ready, eta.as<double>(), k);
+      fit.dispersion.back() =
+          left > 0 ? statistic / left : std::numeric_limits<double>::quiet_NaN();
+    }
+    if (categorical && k > 0) continue;
+    fit.deviance += internal::deviance(likelihood, ready, eta.as<double>(), k);
+    fit.null_deviance += internal::deviance(likelihood, ready, null_eta.as<double>(), k);
+  }
+  fit.log_likelihood = internal::log_likelihood(likelihood, ready, eta.as<double>());
+  fit.parameters = rows * (categorical ? outputs - 1 : outputs) + (free ? outputs : 0);
+  fit.aic = 2 * (static_cast<double>(fit.parameters) - fit.log_likelihood);
+}
+
+void add_coefficients(const Model& head, const GlmProblem& problem, const GlmColumns& columns,
+                      const std::vector<double>& theta, GlmFit& fit) {
+  const Index outputs = head.outputs();
+  const auto size = static_cast<Index>(theta.size());
+  fit.coefficients = Tensor({size / outputs, outputs}, DType::kFloat64);
+  const auto coefficients = fit.coefficients.as<double>();
+  for (Index j = 0; j < coefficients.rows; ++j) {
+    for (Index k = 0; k < outputs; ++k) {
+      coefficients(j, k) = theta[static_cast<std::size_t>(j * outputs + k)];
+    }
+  }
+  columns.to_raw(coefficients);
+  problem.center_free_rows(coefficients);
+}
+
+void add_standard_errors(const Model& head, const GlmProblem& problem, const GlmColumns& columns,
+                         GlmFit& fit) {
+  std::vector<double> factor = fit.dispersion;
+  if (const auto* gamma = std::get_if<Gamma>(&head.likelihood())) {
+    for (double& f : factor) f *= gamma->shape;
+  }
+  fit.covariance = covariance(problem, columns, factor);
+  fit.standard_errors = Tensor(fit.coefficients.shape(), DType::kFloat64);
+  const auto to = fit.standard_errors.as<double>();
+  for (Index j = 0; j < to.rows; ++j) {
+    for (Index k = 0; k < to.columns; ++k) {
+      const Index at = j * to.columns + k;
+      to(j, k) = std::sqrt(element(fit.covariance, at, at));
+    }
+  }
+}
+
+// The last layer of `model` gets them, rounded to its dtype.
+void assign(Model& model, const Tensor& coefficients, bool bias) {
+  const std::string head = std::to_string(model.layers().size() - 1);
+  const auto from = coefficients.as<double>();
+  const Index features = from.rows - (bias ? 1 : 0);
+  copy_values(ConstTensorView(from.data, DType::kFloat64, features, from.columns, from.ld),
+              model.parameters().mutable_view(head + ".weight"));
+  if (!bias) return;
+  copy_values(ConstTensorView(from.row(features), DType::kFloat64, 1, from.columns, from.ld),
+              model.parameters().mutable_view(head + ".bias"));
 }
 
 }  // namespace
 
-namespace internal {
-
-GlmProblem::GlmProblem(Model& model, const Dataset& data, double c)
-    : model_(model),
-      data_(data),
-      c_(c),
-      total_weight_(internal::total_weight(data, 0, data.x.rows())),
-      loss_scale_(loss_scale(model)),
-      has_bias_(std::get<Linear>(model.layers()[0]).bias),
-      weight_count_(static_cast<std::size_t>(model.inputs() * model.outputs())),
-      weight_(parameter(model, 0)),
-      bias_(has_bias_ ? parameter(model, 1) : Value()),
-      prediction_(model.network().prediction(extras_of(data).offset)),
-      plan_(compile_problem(model, extras_of(data),
-                            has_bias_ ? std::vector{weight_, bias_} : std::vector{weight_})),
-      workspace_(executor_.make_workspace(plan_, data.x.rows())),
-      bindings_(plan_),
-      gradient_(weight_count_ + static_cast<std::size_t>(has_bias_ ? model.outputs() : 0)) {
-  BatchSource(model.network(), data, extras_of(data), true).bind_all(bindings_);
-}
-
-bool GlmProblem::biases_are_free() const noexcept {
-  return has_bias_ && std::holds_alternative<Categorical>(model_.likelihood());
-}
-
-void GlmProblem::set_parameters(const std::vector<double>& theta) {
-  const double* from = theta.data();
-  for (Index i = 0; i < model_.parameters().size(); ++i) {
-    const auto to = model_.parameters().mutable_view(i).as<double>();
-    for (Index j = 0; j < to.rows; ++j, from += to.columns) {
-      std::copy_n(from, to.columns, to.row(j));
-    }
-  }
-}
-
-double GlmProblem::evaluate(const std::vector<double>& theta) {
-  set_parameters(theta);
-  executor_.run(workspace_, bindings_.parameters(std::as_const(model_).parameters()));
-  const double scale = c_ * total_weight_ * loss_scale_;
-  double penalty = 0;
-  for (std::size_t i = 0; i < weight_count_; ++i) penalty += theta[i] * theta[i];
-
-  std::size_t at = 0;
-  for (const Value value : {weight_, bias_}) {
-    if (!value) continue;
-    const auto part = workspace_.gradient(value).as<double>();
-    for (Index i = 0; i < part.rows; ++i) {
-      for (Index j = 0; j < part.columns; ++j, ++at) {
-        gradient_[at] = scale * part(i, j) + (at < weight_count_ ? theta[at] : 0);
-      }
-    }
-  }
-  return scale * workspace_.loss() + penalty / 2;
-}
-
-double GlmProblem::max_gradient() const noexcept {
-  double largest = 0;
-  for (const double g : gradient_) {
-    if (!(std::abs(g) <= largest)) largest = std::abs(g);  // NaN stays
-  }
-  return largest;
-}
-
-// d^2 l / dz_k dz_l of a row.
-double GlmProblem::curvature(Index row, Index k, Index l) const {
-  const auto mean = workspace_.output(prediction_).as<double>();
-  if (std::holds_alternative<Categorical>(model_.likelihood())) {
-    return mean(row, k) * ((k == l ? 1 : 0) - mean(row, l));
-  }
-  if (k != l) return 0;
-  if (std::holds_alternative<Bernoulli>(model_.likelihood())) {
-    return mean(row, 0) * (1 - mean(row, 0));
-  }
-  return std::holds_alternative<Poisson>(model_.likelihood()) ? mean(row, k) : 1;
-}
-
-Tensor GlmProblem::hessian() const {
-  const Tensor x = has_bias_ ? with_ones(data_.x) : data_.x;
-  const Index rows = x.rows();
-  const Index width = x.columns();
-  Tensor scaled({rows, width}, DType::kFloat64);
-  Tensor block({width, width}, DType::kFloat64);
-  const auto size = static_cast<Index>(gradient_.size());
-  Tensor result({size, size}, DType::kFloat64);
-  const auto h = result.as<double>();
-  const bool coupled = std::holds_alternative<Categorical>(model_.likelihood());
-  for (Index k = 0; k < outputs(); ++k) {
-    for (Index l = coupled ? 0 : k; l <= k; ++l) {
-      for (Index i = 0; i < rows; ++i) {
-        const double weight = data_.weights.shape().rank() == 0 ? 1 : element(data_.weights, i, 0);
-        const double factor = c_ * weight * curvature(i, k, l);
-        for (Index j = 0; j < width; ++j) {
-          scaled.as<double>()(i, j) = factor * x.as<double>()(i, j);
-        }
-      }
-      multiply_transposed(x.as<double>(), scaled.as<double>(), block.as<double>());
-      for (Index i = 0; i < width; ++i) {
-        for (Index j = 0; j < width; ++j) {
-          const double value = block.as<double>()(i, j);
-          h(i * outputs() + k, j * outputs() + l) = value;
-          h(j * outputs() + l, i * outputs() + k) = value;
-        }
-      }
-    }
-  }
-  for (Index i = 0; i < static_cast<Index>(weight_count_); ++i) h(i, i) += 1;
-  return result;
-}
-
-}  // namespace internal
-
 GlmFit fit_glm(Model& model, const Dataset& data, const GlmOptions& options) {
-  check(model, data, options);
-  Model work = model.to(DType::kFloat64);
-  const Dataset ready = work.prepare_view(data);
-  GlmProblem problem(work, ready, options.c);
-  const double limit = options.tolerance * std::max(1.0, options.c * problem.total_weight());
+  const Linear& last = check(model, data, options);
+  const Dataset ready = prepare(model.to(DType::kFloat64), data);
+  Model head({Linear{.in = last.in, .out = last.out, .bias = last.bias}}, model.likelihood(),
+             DType::kFloat64);
 
-  std::vector<double> theta(problem.size());
+  const GlmColumns columns(ready.x, ready.weights, last.bias && !options.penalize_bias);
+  Dataset scaled = ready;
+  scaled.x = columns.apply(ready.x);
+  if (options.l2 == 0) expect_independent(model, data, scaled, last.bias);
+  std::vector<double> penalty;
+  for (Index j = 0; j < last.in; ++j) {
+    penalty.push_back(options.l2 / (columns.scale(j) * columns.scale(j)));
+  }
+  if (last.bias) penalty.push_back(options.penalize_bias ? options.l2 : 0);
+
+  GlmProblem problem(head, scaled, std::move(penalty));
+  const std::vector<double> null_bias =
+      internal::null_bias(head.likelihood(), ready, head.outputs());
+  std::vector<double> theta = start(head.likelihood(), null_bias, problem.size(), last.bias);
+  const double limit = options.tolerance * std::max(1.0, problem.total_weight());
   const auto minimize =
       options.solver == GlmSolver::kNewton ? internal::minimize_newton : internal::minimize_lbfgs;
   GlmFit fit;
   fit.iterations = minimize(problem, theta, limit, options.max_iterations);
-  if (problem.biases_are_free()) center_biases(problem, theta);
   fit.objective = problem.evaluate(theta);
-  fit.max_gradient = problem.max_gradient();
-  fit.converged = std::isfinite(fit.objective) && fit.max_gradient <= limit;
-  model.parameters().assign(work.parameters());
+  judge(problem, limit, options, fit);
+  add_coefficients(head, problem, columns, theta, fit);
+  add_statistics(head, ready, problem.linear_predictor(), null_bias, last.bias, fit);
+  if (options.covariance && !fit.no_maximum && std::isfinite(fit.objective)) {
+    add_standard_errors(head, problem, columns, fit);
+  }
+  assign(model, fit.coefficients, last.bias);
   return fit;
 }
 

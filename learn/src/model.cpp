@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "chainrule/core/error.hpp"
@@ -91,6 +93,12 @@ void expect_domain(const Likelihood& likelihood, const Tensor& y) {
                                       i + 1, value, positive ? ">" : ">=", name_of(likelihood)));
     }
   }
+}
+
+void expect_layer(std::size_t layer, const std::vector<Layer>& layers) {
+  if (layer < layers.size()) return;
+  throw ArgumentError(
+      fmt::format("got layer {} (from 0) of a model of {} layers", layer, layers.size()));
 }
 
 }  // namespace
@@ -204,12 +212,35 @@ Dataset Model::prepare_view(const Dataset& data) const {
   return ready;
 }
 
-Tensor Model::features(const Tensor& x) const {
+Tensor Model::features(const Tensor& x, std::optional<std::size_t> layer) const {
+  if (layer) expect_layer(*layer, layers_);
   const Tensor ready = prepare_inputs_view(x);
-  return evaluate(network_->graph(), network_->features(),
+  return evaluate(network_->graph(), layer ? network_->layer(*layer) : network_->features(),
                   {.inputs = {{network_->x(), ready.view()}},
                    .parameters = parameters_.get(),
                    .dtype = dtype()});
+}
+
+Model Model::with_head(Index outputs, const Likelihood& likelihood, bool bias,
+                       std::optional<std::size_t> layer) const {
+  if (layer) expect_layer(*layer, layers_);
+  const auto last = std::ranges::find_if(layers_.rbegin(), layers_.rend(), [](const Layer& l) {
+    return std::holds_alternative<Linear>(l);
+  });
+  const auto end =
+      layer ? layers_.begin() + static_cast<std::ptrdiff_t>(*layer) + 1 : std::prev(last.base());
+  std::vector<Layer> layers(layers_.begin(), end);
+  const Value read = layer ? network_->layer(*layer) : network_->features();
+  layers.push_back(Linear{.in = read.shape().columns(), .out = outputs, .bias = bias});
+  Model result(std::move(layers), likelihood, dtype(), 0, Where::unknown());
+  const std::string head = std::to_string(result.layers_.size() - 1) + ".";
+  for (const ParameterLayout::Entry& entry : result.parameters_->layout().entries) {
+    if (entry.name.starts_with(head)) continue;
+    copy_values(parameters_->view(entry.name), result.parameters_->mutable_view(entry.name));
+  }
+  result.schema_->feature_names = schema_->feature_names;
+  result.schema_->standardizer = schema_->standardizer;
+  return result;
 }
 
 std::vector<Layer> mlp_layers(std::string_view widths, const Layer& activation) {

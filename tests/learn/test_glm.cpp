@@ -59,7 +59,7 @@ TEST_P(GlmSolvers, FindTheLogisticOptimumOfBreastCancer) {
   ASSERT_EQ(data.train.rows(), 455);
   Model model = glm(30, 1, Bernoulli{});
   model.schema().standardizer = Standardizer::fit(data.train.x);
-  const GlmFit fit = fit_glm(model, data.train, {.solver = GetParam()});
+  const GlmFit fit = fit_glm(model, data.train, {.l2 = 1, .solver = GetParam()});
   EXPECT_TRUE(fit.converged) << fit.max_gradient;
   const double tolerance = GetParam() == GlmSolver::kNewton ? 1e-9 : 1e-6;
   for (Index i = 0; i < 30; ++i) {
@@ -79,7 +79,7 @@ TEST_P(GlmSolvers, FindTheSoftmaxOptimumOfIris) {
   const Split data = testing::reference_split("iris");
   Model model = glm(4, 3, Categorical{});
   model.schema().standardizer = Standardizer::fit(data.train.x);
-  const GlmFit fit = fit_glm(model, data.train, {.solver = GetParam()});
+  const GlmFit fit = fit_glm(model, data.train, {.l2 = 1, .solver = GetParam()});
   EXPECT_TRUE(fit.converged) << fit.max_gradient;
   EXPECT_NEAR(fit.objective, reference.at("objective").get<double>(), 1e-8);
   for (Index i = 0; i < 4; ++i) {
@@ -95,14 +95,14 @@ TEST_P(GlmSolvers, FindTheSoftmaxOptimumOfIris) {
 }
 
 // With Gaussian noise the optimum solves (X^T D X + R) theta = X^T D y, X with a column of ones,
-// D the weights times c and R the penalty: by elimination in long double.
+// D the weights and R the penalty: by elimination in long double.
 TEST_P(GlmSolvers, AgreeWithTheRidgeEquations) {
   constexpr Index kRows = 25;
   constexpr Index kWidth = 4;
-  const double c = 0.7;
+  const double l2 = 1 / 0.7;
   Dataset data = synthetic(kRows, kWidth - 1, 2, false);
   Model model = glm(kWidth - 1, 2, Gaussian{});
-  const GlmFit fit = fit_glm(model, data, {.c = c, .solver = GetParam()});
+  const GlmFit fit = fit_glm(model, data, {.l2 = l2, .solver = GetParam()});
   EXPECT_TRUE(fit.converged);
   for (Index k = 0; k < 2; ++k) {
     long double system[kWidth][kWidth + 1] = {};
@@ -110,13 +110,13 @@ TEST_P(GlmSolvers, AgreeWithTheRidgeEquations) {
       return j < kWidth - 1 ? static_cast<long double>(element(data.x, i, j)) : 1.0L;
     };
     for (Index i = 0; i < kRows; ++i) {
-      const long double d = c * static_cast<long double>(element(data.weights, i, 0));
+      const long double d = element(data.weights, i, 0);
       for (Index a = 0; a < kWidth; ++a) {
         for (Index b = 0; b < kWidth; ++b) system[a][b] += d * x(i, a) * x(i, b);
         system[a][kWidth] += d * x(i, a) * element(data.y, i, k);
       }
     }
-    for (Index a = 0; a < kWidth - 1; ++a) system[a][a] += 1;
+    for (Index a = 0; a < kWidth - 1; ++a) system[a][a] += l2;
     for (Index p = 0; p < kWidth; ++p) {  // Gauss-Jordan, the matrix is positive definite
       for (Index a = 0; a < kWidth; ++a) {
         if (a == p) continue;
@@ -132,11 +132,11 @@ TEST_P(GlmSolvers, AgreeWithTheRidgeEquations) {
 }
 
 TEST_P(GlmSolvers, MakeThePoissonGradientVanish) {
-  const double c = 2;
+  const double l2 = 0.5;
   Dataset data = synthetic(40, 3, 1, true);
   data.offset = noise(40, 1, 14);
   Model model = glm(3, 1, Poisson{});
-  const GlmFit fit = fit_glm(model, data, {.c = c, .solver = GetParam()});
+  const GlmFit fit = fit_glm(model, data, {.l2 = l2, .solver = GetParam()});
   EXPECT_TRUE(fit.converged);
   long double objective = 0;
   long double gradient[4] = {};
@@ -145,15 +145,16 @@ TEST_P(GlmSolvers, MakeThePoissonGradientVanish) {
     for (Index j = 0; j < 3; ++j) {
       eta += static_cast<long double>(weight(model, j, 0)) * element(data.x, i, j);
     }
-    const long double w = c * static_cast<long double>(element(data.weights, i, 0));
+    const long double w = element(data.weights, i, 0);
     objective += w * (std::exp(eta) - element(data.y, i, 0) * eta);
     const long double delta = w * (std::exp(eta) - element(data.y, i, 0));
     for (Index j = 0; j < 3; ++j) gradient[j] += delta * element(data.x, i, j);
     gradient[3] += delta;
   }
   for (Index j = 0; j < 3; ++j) {
-    gradient[j] += weight(model, j, 0);
-    objective += static_cast<long double>(weight(model, j, 0)) * weight(model, j, 0) / 2;
+    const long double penalized = weight(model, j, 0);
+    gradient[j] += l2 * penalized;
+    objective += l2 * penalized * penalized / 2;
   }
   for (const long double g : gradient) EXPECT_NEAR(static_cast<double>(g), 0, 1e-10);
   EXPECT_NEAR(fit.objective, static_cast<double>(objective), 1e-10);
@@ -165,7 +166,7 @@ TEST(Glm, SolversAgreeOnWineWithSmoothedLabels) {
   for (const GlmSolver solver : {GlmSolver::kNewton, GlmSolver::kLbfgs}) {
     Model model = glm(13, 3, Categorical{.label_smoothing = 0.1});
     model.schema().standardizer = Standardizer::fit(wine.x);
-    const GlmFit fit = fit_glm(model, wine, {.solver = solver});
+    const GlmFit fit = fit_glm(model, wine, {.l2 = 1, .solver = solver});
     EXPECT_TRUE(fit.converged);
     EXPECT_NEAR(bias(model, 0) + bias(model, 1) + bias(model, 2), 0, 1e-12);
     objectives.push_back(fit.objective);
@@ -176,7 +177,7 @@ TEST(Glm, SolversAgreeOnWineWithSmoothedLabels) {
 TEST(Glm, NewtonStepsAreFewAndExact) {
   const Dataset iris = testing::reference_split("iris").train;
   Model model = glm(4, 3, Categorical{}, false);
-  const GlmFit fit = fit_glm(model, iris);
+  const GlmFit fit = fit_glm(model, iris, {.l2 = 1});
   EXPECT_TRUE(fit.converged);
   EXPECT_LE(fit.iterations, 15);  // quadratic convergence: a wrong Hessian takes far more
 }
@@ -192,7 +193,9 @@ TEST(Glm, ASampleWeightIsARepetition) {
   repeated.weights = {};
   Model weighted = glm(3, 2, Poisson{});
   Model plain = glm(3, 2, Poisson{});
-  EXPECT_NEAR(fit_glm(weighted, data).objective, fit_glm(plain, repeated).objective, 1e-11);
+  const GlmOptions options{.l2 = 1};
+  EXPECT_NEAR(fit_glm(weighted, data, options).objective,
+              fit_glm(plain, repeated, options).objective, 1e-11);
   for (Index i = 0; i < 3; ++i) {
     for (Index k = 0; k < 2; ++k) EXPECT_NEAR(weight(weighted, i, k), weight(plain, i, k), 1e-11);
   }
@@ -201,9 +204,9 @@ TEST(Glm, ASampleWeightIsARepetition) {
 TEST(Glm, DoesNotDependOnTheStartAndRoundsToTheModelsType) {
   const Dataset iris = testing::reference_split("iris").train;
   Model model = glm(4, 3, Categorical{});
-  fit_glm(model, iris);
+  fit_glm(model, iris, {.l2 = 1});
   Model narrow({Linear{4, 3}}, Categorical{}, DType::kFloat32, 9);
-  const GlmFit fit = fit_glm(narrow, iris);
+  const GlmFit fit = fit_glm(narrow, iris, {.l2 = 1});
   EXPECT_TRUE(fit.converged);
   EXPECT_EQ(narrow.dtype(), DType::kFloat32);
   EXPECT_EQ(element(narrow.parameters().view(0), 2, 1),
@@ -215,7 +218,8 @@ TEST(Glm, ReportsThatItDidNotConverge) {
   for (const GlmSolver solver : {GlmSolver::kNewton, GlmSolver::kLbfgs}) {
     for (const Index iterations : {0, 2}) {
       Model model = glm(4, 3, Categorical{});
-      const GlmFit fit = fit_glm(model, iris, {.solver = solver, .max_iterations = iterations});
+      const GlmFit fit =
+          fit_glm(model, iris, {.l2 = 1, .solver = solver, .max_iterations = iterations});
       EXPECT_FALSE(fit.converged);
       EXPECT_GT(fit.max_gradient, 1e-3);
       const double start = 120 * std::log(3.0);
@@ -230,13 +234,14 @@ TEST(Glm, ReportsThatItDidNotConverge) {
 
 TEST(Glm, RefusesWhatIsNoGlm) {
   const Dataset data = synthetic(10, 3, 1, false);
-  Model deep({Linear{3, 2}, Tanh{}, Linear{2, 1}}, Gaussian{}, DType::kFloat64);
-  EXPECT_THAT(message_of<ArgumentError>([&] { fit_glm(deep, data); }), HasSubstr("3 layers"));
+  Model bent({Linear{3, 1}, Tanh{}}, Gaussian{}, DType::kFloat64);
+  EXPECT_THAT(message_of<ArgumentError>([&] { fit_glm(bent, data); }),
+              HasSubstr("2 layers, the last 'tanh'"));
   Model robust = glm(3, 1, Laplace{});
   EXPECT_THAT(message_of<ArgumentError>([&] { fit_glm(robust, data); }), HasSubstr("'mae'"));
   Model model = glm(3, 1, Gaussian{});
-  for (const double c : {0.0, -1.0, std::nan(""), HUGE_VAL}) {
-    EXPECT_THROW(fit_glm(model, data, {.c = c}), ArgumentError);
+  for (const double l2 : {-1.0, std::nan(""), HUGE_VAL}) {
+    EXPECT_THROW(fit_glm(model, data, {.l2 = l2}), ArgumentError);
   }
   EXPECT_THROW(fit_glm(model, data, {.tolerance = -1}), ArgumentError);
   EXPECT_THROW(fit_glm(model, data, {.max_iterations = -1}), ArgumentError);

@@ -143,6 +143,34 @@ TEST(Model, ComputesWhatItsLayersSay) {
   }
 }
 
+TEST(Model, GivesTheOutputOfAnyLayerAndTakesANewHead) {
+  Model model({Linear{2, 3}, Tanh{}, Linear{3, 1}}, Bernoulli{}, DType::kFloat64, 7);
+  model.schema().feature_names = {"a", "b"};
+  model.schema().class_names = {"no", "yes"};
+  const Tensor x = noise(4, 2, 41);
+  const Tensor linear = model.features(x, 0), features = model.features(x);
+  for (Index i = 0; i < 4; ++i) {
+    for (Index k = 0; k < 3; ++k) {
+      EXPECT_NEAR(std::tanh(element(linear, i, k)), element(features, i, k), 1e-15);
+    }
+  }
+  EXPECT_EQ(testing::bits(model.features(x, 1).view()), testing::bits(features.view()));
+  EXPECT_THAT(testing::message_of<ArgumentError>([&] { model.features(x, 3); }),
+              HasSubstr("layer 3 (from 0) of a model of 3 layers"));
+
+  const Model other = model.with_head(2, Poisson{});
+  EXPECT_EQ(other.layers(), (std::vector<Layer>{Linear{2, 3}, Tanh{}, Linear{3, 2}}));
+  EXPECT_TRUE(std::holds_alternative<Poisson>(other.likelihood()));
+  EXPECT_EQ(testing::bits(other.features(x).view()), testing::bits(features.view()));
+  EXPECT_EQ(other.schema().feature_names, model.schema().feature_names);
+  EXPECT_TRUE(other.schema().class_names.empty());
+  const Model linear_head = model.with_head(1, Gaussian{}, false, 0);
+  EXPECT_EQ(linear_head.layers(),
+            (std::vector<Layer>{Linear{2, 3}, Linear{.in = 3, .out = 1, .bias = false}}));
+  EXPECT_EQ(testing::bits(linear_head.features(x).view()), testing::bits(linear.view()));
+  EXPECT_THROW(model.with_head(1, Gaussian{}, true, 3), ArgumentError);
+}
+
 TEST(Model, CopiesShareAndClonesDoNot) {
   Model model{Linear{2, 1}, Gaussian{}};
   Model copy = model;

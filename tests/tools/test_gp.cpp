@@ -2,12 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "chainrule/learn/csv.hpp"
 #include "chainrule/learn/gaussian_process_file.hpp"
 #include "chainrule/learn/kernel_text.hpp"
+#include "chainrule/learn/load.hpp"
 #include "process.hpp"
 
 namespace chainrule::testing {
@@ -66,6 +68,57 @@ TEST(GpCommand, ClassifiesWithLearnedFeatures) {
             (std::vector<std::string>{"class", "mean_0", "mean_1", "mean_2", "variance"}));
   // The file has the features with it: the first 50 flowers are easily told.
   for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(table.columns[0].numbers[i], 0);
+}
+
+// Counted here from what gp predict writes.
+TEST(GpCommand, EvaluatesClasses) {
+  const Directory directory;
+  const std::string gp = directory / "gp.safetensors", out = directory / "classes.csv";
+  run_ok({"gp", "fit", "--data", "digits", "--rows", "200", "--kernel", "nngp_relu(1, 2, 0.1)",
+          "--noise", "0.01", "--out", gp});
+  run_ok({"gp", "predict", "--model", gp, "--data", "digits", "--out", out});
+  const CsvTable table = read_csv(out);
+  const Dataset test = load_digits().split_every(5).test;
+  Index errors = 0;
+  double squares = 0, density = 0;
+  for (std::size_t i = 0; i < test.labels.size(); ++i) {
+    errors += table.columns[0].numbers[i] == test.labels[i] ? 0 : 1;
+    const double variance = table.columns[11].numbers[i] + 0.01;
+    for (std::size_t k = 0; k < 10; ++k) {
+      const double target = static_cast<std::size_t>(test.labels[i]) == k ? 0.9 : -0.1;
+      const double square = std::pow(target - table.columns[1 + k].numbers[i], 2);
+      squares += square;
+      density += 0.5 * (square / variance + std::log(2 * std::acos(-1.0) * variance));
+    }
+  }
+  EXPECT_LT(errors, 60);
+  const auto json = nlohmann::json::parse(
+      run_ok({"gp", "evaluate", "--model", gp, "--data", "digits", "--json"}));
+  EXPECT_EQ(json["rows"], 360);
+  EXPECT_EQ(json["errors"], errors);
+  EXPECT_NEAR(json["accuracy"].get<double>(), 1 - static_cast<double>(errors) / 360, 1e-12);
+  EXPECT_NEAR(json["rmse"].get<double>(), std::sqrt(squares / 3600), 1e-12);
+  EXPECT_NEAR(json["negative_log_predictive_density"].get<double>(), density / 3600, 1e-10);
+  EXPECT_THAT(run_ok({"gp", "evaluate", "--model", gp, "--data", "digits"}),
+              HasSubstr(std::to_string(errors) + " errors\nrmse "));
+}
+
+TEST(GpCommand, EvaluatesRegressionByTheColumnsOfTheFit) {
+  const Directory directory;
+  const std::string data = snelson_csv(directory), gp = directory / "gp.safetensors";
+  run_ok({"gp", "fit", "--data", data, "--out", gp});
+  const std::string swapped = write_text(directory / "swapped.csv", "y,x\n0.5,1\n-0.5,2\n");
+  const auto json =
+      nlohmann::json::parse(run_ok({"gp", "evaluate", "--model", gp, "--data", swapped, "--json"}));
+  const GaussianProcessFile file = load_gaussian_process(gp);
+  const Tensor x = Tensor::from<double>({2, 1}, std::vector<double>{1, 2}),
+               y = Tensor::from<double>({2, 1}, std::vector<double>{0.5, -0.5});
+  EXPECT_NEAR(json["negative_log_predictive_density"].get<double>(),
+              file.gp.negative_log_predictive_density(x, y), 1e-12);
+  EXPECT_FALSE(json.contains("accuracy"));
+  const Outcome unknown =
+      run({"gp", "evaluate", "--model", gp, "--data", swapped, "--target", "z"});
+  EXPECT_EQ(unknown.code, 1);
 }
 
 TEST(GpCommand, PrintsTheSameForAnyNumberOfThreads) {

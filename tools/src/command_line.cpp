@@ -28,6 +28,7 @@ constexpr const char* kExamples = R"help(Examples:
   chainrule approximate --function "sin(2*pi*x)" --domain "-1:1" --plot sine.html
   chainrule kernel nngp --data x.csv --depth 3 --activation relu --out k.csv
   chainrule gp fit --data table.csv --optimize --out gp.safetensors
+  chainrule glm fit --data claims.csv --target count --family poisson
 
 `chainrule COMMAND --help` explains a command.
 Exit codes: 0 success, 1 an error, 2 misuse of the command line, 130 interrupted.)help";
@@ -80,10 +81,11 @@ int command_line(int argc, char** argv, std::span<const OpCase> cases,
   app.set_version_flag("--version", "chainrule " CHAINRULE_VERSION_STRING);
   app.require_subcommand(1);
   app.footer(kExamples);
-  const std::vector<Command> commands{add_info(app),    add_gradcheck(app, cases, ops),
-                                      add_train(app),   add_evaluate(app),
-                                      add_predict(app), add_kernel(app),
-                                      add_gp(app),      add_approximate(app)};
+  const std::vector<Command> commands{add_info(app),       add_gradcheck(app, cases, ops),
+                                      add_train(app),      add_evaluate(app),
+                                      add_predict(app),    add_kernel(app),
+                                      add_gp(app),         add_glm(app),
+                                      add_approximate(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {  // --help and --version

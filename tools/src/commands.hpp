@@ -18,5 +18,6 @@ Command add_predict(CLI::App& app);
 Command add_approximate(CLI::App& app);
 Command add_kernel(CLI::App& app);
 Command add_gp(CLI::App& app);
+Command add_glm(CLI::App& app);
 
 }  // namespace chainrule::tools

@@ -19,6 +19,7 @@
 #include "chainrule/learn/model_file.hpp"
 #include "commands.hpp"
 #include "data.hpp"
+#include "gp_evaluate.hpp"
 
 namespace chainrule::tools {
 namespace {
@@ -310,7 +311,7 @@ Example:
 }  // namespace
 
 Command add_gp(CLI::App& app) {
-  CLI::App* const sub = app.add_subcommand("gp", "Gaussian processes: fit, predict");
+  CLI::App* const sub = app.add_subcommand("gp", "Gaussian processes: fit, predict, evaluate");
   sub->require_subcommand(1);
   CLI::App* const fit_app =
       sub->add_subcommand("fit", "Conditions a Gaussian process on data, and may optimize it");
@@ -318,7 +319,11 @@ Command add_gp(CLI::App& app) {
       sub->add_subcommand("predict", "Predicts mean and variance with a Gaussian process");
   const auto fit_options = add_gp_fit(*fit_app);
   const auto predict_options = add_gp_predict(*predict_app);
-  return [=] { return fit_app->parsed() ? fit(*fit_options) : predict_gp(*predict_options); };
+  const Command evaluate = add_gp_evaluate(*sub);
+  return [=] {
+    if (fit_app->parsed()) return fit(*fit_options);
+    return predict_app->parsed() ? predict_gp(*predict_options) : evaluate();
+  };
 }
 
 }  // namespace chainrule::tools

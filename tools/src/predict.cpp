@@ -5,6 +5,8 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "chainrule/learn/csv.hpp"
@@ -12,6 +14,7 @@
 #include "chainrule/learn/load.hpp"
 #include "chainrule/learn/model_file.hpp"
 #include "chainrule/learn/output.hpp"
+#include "chainrule/learn/posterior_file.hpp"
 #include "commands.hpp"
 #include "data.hpp"
 
@@ -89,28 +92,60 @@ std::vector<std::string> number_names(const Model& model) {
   return names;
 }
 
-CsvTable prediction_table(const PredictOptions& options, const Model& model, const Inputs& inputs) {
+struct Predicted {
+  std::vector<std::int32_t> classes{};  ///< of classification
+  Tensor numbers{};                     ///< probabilities or means
+  Tensor variance{};                    ///< of the function, by a neural linear model
+};
+
+Predicted by_model(const PredictOptions& options, const Model& model, const Inputs& inputs) {
   Predictor predictor(model, options.compute.predictor());
+  Predicted predicted;
+  if (is_classification(model.likelihood())) predicted.classes = predictor.classify(inputs.x);
+  predicted.numbers = inputs.offset.shape().rank() == 0
+                          ? predictor.predict(inputs.x)
+                          : predictor.predict(inputs.x, inputs.offset);
+  return predicted;
+}
+
+Predicted by_posterior(const NeuralLinearModel& posterior, const Tensor& x) {
+  GaussianProcessPrediction at = posterior.predict(x);
+  return {.numbers = std::move(at.mean), .variance = std::move(at.variance)};
+}
+
+Predicted by_posterior(const LastLayerLaplace& posterior, const Tensor& x) {
+  Predicted predicted{.numbers = posterior.predict(x).probability};
+  const auto p = predicted.numbers.as<double>();
+  for (Index i = 0; i < p.rows; ++i) {
+    const double* const row = p.row(i);
+    predicted.classes.push_back(static_cast<std::int32_t>(
+        p.columns == 1 ? (row[0] > 0.5 ? 1 : 0) : std::max_element(row, row + p.columns) - row));
+  }
+  return predicted;
+}
+
+CsvTable prediction_table(const PredictOptions& options, const Model& model, const Inputs& inputs) {
+  const auto posterior = load_posterior(options.model, options.compute.threads());
+  const Predicted predicted =
+      posterior ? std::visit([&](const auto& p) { return by_posterior(p, inputs.x); }, *posterior)
+                : by_model(options, model, inputs);
+  expect_finite(predicted.numbers, options.data + ", predictions");
   CsvTable table{.rows = inputs.x.rows()};
-  if (is_classification(model.likelihood())) {
+  if (!predicted.classes.empty()) {
     table.names.emplace_back("class");
     auto& texts = table.columns.emplace_back().texts;
-    for (const std::int32_t label : predictor.classify(inputs.x)) {
-      texts.push_back(class_name(model, label));
-    }
+    for (const std::int32_t label : predicted.classes) texts.push_back(class_name(model, label));
   }
-  const Tensor prediction = inputs.offset.shape().rank() == 0
-                                ? predictor.predict(inputs.x)
-                                : predictor.predict(inputs.x, inputs.offset);
-  expect_finite(prediction, options.data + ", predictions");
-  const std::vector<std::string> names = number_names(model);
-  for (Index j = 0; j < prediction.columns(); ++j) {
-    table.names.push_back(names[static_cast<std::size_t>(j)]);
+  const auto add = [&](const std::string& name, const Tensor& from, Index column) {
+    table.names.push_back(name);
     auto& numbers = table.columns.emplace_back().numbers;
-    for (Index i = 0; i < prediction.rows(); ++i) {
-      numbers.push_back(element(prediction.view(), i, j));
-    }
+    for (Index i = 0; i < from.rows(); ++i) numbers.push_back(element(from, i, column));
+  };
+  const std::vector<std::string> names = number_names(model);
+  for (Index j = 0; j < predicted.numbers.columns(); ++j) {
+    add(names[static_cast<std::size_t>(j)], predicted.numbers, j);
   }
+  if (predicted.variance.shape().rank() != 0) add("variance", predicted.variance, 0);
   return table;
 }
 
@@ -154,7 +189,8 @@ Command add_predict(CLI::App& app) {
       R"(Columns are found by the names in the header, in any order; the target and other columns
 are ignored. They are taken by position, with or without the target's, if the training data
 had none; pixels of IDX images always are. The model file knows how to standardize them. --out
-gets the class and the probabilities of the classes, or the mean.
+gets the class and the probabilities of the classes, or the mean; with a file of glm bayes also the
+variance of the function, and probabilities that know how uncertain the weights are.
 
 Examples:
   chainrule predict --model flowers.safetensors --data new.csv --out predictions.csv

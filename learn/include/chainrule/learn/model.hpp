@@ -124,8 +124,15 @@ class CHAINRULE_API Model {
   /// result.
   Dataset prepare_view(const Dataset& data) const;
   Tensor prepare_inputs_view(const Tensor& x) const;
-  /// phi(x) of raw inputs, [n, width].
-  Tensor features(const Tensor& x) const;
+  /// phi(x) of raw inputs, [n, width]: what the last Linear layer reads, or the output of layer
+  /// `layer` (from 0). ArgumentError for a layer that is not there.
+  Tensor features(const Tensor& x, std::optional<std::size_t> layer = std::nullopt) const;
+  /// A model of its own on the same features: the layers up to `layer` (or before the last Linear
+  /// one) with the values of their parameters, then Linear to `outputs`, drawn anew with seed 0,
+  /// and `likelihood`. Of the schema it has feature_names and standardizer. ArgumentError for a
+  /// layer that is not there.
+  Model with_head(Index outputs, const Likelihood& likelihood, bool bias = true,
+                  std::optional<std::size_t> layer = std::nullopt) const;
 
  private:
   std::vector<Layer> layers_;

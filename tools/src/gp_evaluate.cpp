@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gp_evaluate.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <optional>
+#include <string>
+
+#include "chainrule/learn/gaussian_process_file.hpp"
+#include "data.hpp"
+
+namespace chainrule::tools {
+namespace {
+
+struct GpEvaluateOptions {
+  std::string model;
+  std::string data;
+  std::string target;
+  HeaderOption header;
+  bool json = false;
+  ComputeOptions compute;
+};
+
+struct GpEvaluation {
+  Index rows = 0;
+  std::optional<Index> errors{};  ///< rows of another class than predicted
+  double rmse = 0;
+  double density = 0;  ///< mean negative log predictive density of a target
+
+  double accuracy() const { return 1 - static_cast<double>(*errors) / static_cast<double>(rows); }
+};
+
+// One class a column; a regression has one column.
+bool has_classes(const GaussianProcessFile& file) { return file.gp.y().columns() > 1; }
+
+Rows load_rows_for(const GaussianProcessFile& file, const GpEvaluateOptions& options,
+                   const CsvOptions& csv) {
+  DatasetOptions wanted{.target = options.target,
+                        .task = has_classes(file) ? Task::kClassification : Task::kRegression};
+  if (!has_test_rows(options.data)) {
+    wanted.class_names = file.schema.class_names;
+    wanted.feature_names = file.schema.feature_names;
+    if (options.target.empty() && !wanted.feature_names.empty()) {
+      wanted.target = file.schema.target_name;
+    }
+  }
+  return load_test_rows(options.data, wanted, csv);
+}
+
+GpEvaluation evaluate_gp(const GaussianProcessFile& file, const Dataset& data) {
+  const Index outputs = file.gp.y().columns();
+  const Tensor y = has_classes(file) ? one_hot_targets(data.labels, outputs) : data.y;
+  const auto& standardizer = file.schema.standardizer;
+  const GaussianProcessPrediction at =
+      file.gp.predict(standardizer ? standardizer->apply(data.x) : data.x);
+  GpEvaluation result{.rows = data.rows()};
+  if (has_classes(file)) result.errors = 0;
+  for (Index i = 0; i < result.rows; ++i) {
+    const double variance = element(at.variance, i, 0) + file.gp.noise();
+    for (Index j = 0; j < outputs; ++j) {
+      const double squared = std::pow(element(y, i, j) - element(at.mean, i, j), 2);
+      result.rmse += squared;
+      result.density += 0.5 * (squared / variance + std::log(2 * std::numbers::pi * variance));
+    }
+    if (!result.errors) continue;
+    const double* const mean = at.mean.as<double>().row(i);
+    const auto guess = std::max_element(mean, mean + outputs) - mean;
+    *result.errors += guess == data.labels[static_cast<std::size_t>(i)] ? 0 : 1;
+  }
+  const auto targets = static_cast<double>(result.rows * outputs);
+  result.rmse = std::sqrt(result.rmse / targets);
+  result.density /= targets;
+  return result;
+}
+
+int evaluate_command(const GpEvaluateOptions& options) {
+  const CsvOptions csv = options.header.csv();
+  const auto limit = options.compute.allow_threads();
+  const GaussianProcessFile file = load_gaussian_process(options.model, options.compute.threads());
+  const Rows rows = load_rows_for(file, options, csv);
+  if (rows.data.x.columns() != file.gp.x().columns()) {
+    throw FormatError(fmt::format("{}: {} features, the Gaussian process has {}", rows.name,
+                                  rows.data.x.columns(), file.gp.x().columns()));
+  }
+  const GpEvaluation result = evaluate_gp(file, rows.data);
+  if (options.json) {
+    nlohmann::ordered_json json{{"data", rows.name}, {"rows", result.rows}};
+    if (result.errors) {
+      json["accuracy"] = result.accuracy();
+      json["errors"] = *result.errors;
+    }
+    json["rmse"] = result.rmse;
+    json["negative_log_predictive_density"] = result.density;
+    std::cout << to_text(json);
+    return kExitOk;
+  }
+  std::cout << fmt::format("data {}: {} rows\n", rows.name, result.rows);
+  if (result.errors) {
+    std::cout << fmt::format("accuracy {:.4f}, {} errors\n", result.accuracy(), *result.errors);
+  }
+  std::cout << fmt::format("rmse {:.6g}\nnegative log predictive density {:.6g}\n", result.rmse,
+                           result.density);
+  return kExitOk;
+}
+
+}  // namespace
+
+Command add_gp_evaluate(CLI::App& gp) {
+  CLI::App* const sub =
+      gp.add_subcommand("evaluate", "Tests a Gaussian process on data with known targets");
+  const auto options = std::make_shared<GpEvaluateOptions>();
+  sub->add_option("--model", options->model, "File of gp fit")->required();
+  sub->add_option("--data", options->data, "digits, fashion-mnist or a file")->required();
+  sub->add_option("--target", options->target,
+                  "Name or index of the target column (default: as in gp fit)");
+  options->header.add_to(*sub);
+  sub->add_flag("--json", options->json, "The same as JSON");
+  options->compute.add_threads_to(*sub);
+  sub->footer(std::string(kDataHelp) + R"(
+
+Of classes it prints the accuracy and the number of errors; always the root mean squared error and
+the mean negative log predictive density of the targets, noise included (of classes: 0.9 for the
+class, -0.1 for the others).
+
+Examples:
+  chainrule gp evaluate --model gp.safetensors --data test.csv
+  chainrule gp evaluate --model fashion-gp.safetensors --data fashion-mnist --json)");
+  return [options] { return evaluate_command(*options); };
+}
+
+}  // namespace chainrule::tools
