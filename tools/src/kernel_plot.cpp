@@ -36,6 +36,7 @@ std::pair<Index, Index> covered(double at, Index count) {
   const auto index = [&](double value) {
     return std::clamp(static_cast<Index>(std::floor(value)), Index{0}, count - 1);
   };
+  if (count <= kHeatMapCells) return {index(at), index(at)};
   const Index first = index(at - half + 1e-9), last = index(at + half - 1e-9);
   return {first, std::max(first, last)};
 }
