@@ -65,7 +65,7 @@ class Deep : public CovarianceFunction {
   Model model_;
 };
 
-// The columns' means, and the mean over the columns of their variances; 1 where nothing varies.
+// The mean over the columns of their variances; 1 where nothing varies.
 double mean_variance_of(const Tensor& y) {
   double total = 0;
   for (const double scale : Standardizer::fit(y).scale) total += scale * scale;
@@ -201,8 +201,7 @@ class DeepGraph {
 DeepGraph::Hyperparameters start_of(const Model& model, const Tensor& x, const Tensor& y,
                                     const DeepKernelOptions& options) {
   const double variance = mean_variance_of(y);
-  const double length =
-      options.length_scale ? *options.length_scale : spread_of(outputs_of(model, x));
+  const double length = options.length_scale.value_or(spread_of(outputs_of(model, x)));
   const auto scales = static_cast<std::size_t>(options.ard ? model.outputs() : 1);
   return {options.variance.value_or(variance), std::vector<double>(scales, length),
           options.noise.value_or(kDefaultNoiseShare * variance)};

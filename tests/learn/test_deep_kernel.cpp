@@ -193,6 +193,11 @@ TEST(FitDeepKernel, SaysWhatIsWrong) {
   EXPECT_THROW(fit_deep_kernel(model, train.x, train.y, {.steps = -1}), ArgumentError);
   EXPECT_THROW(fit_deep_kernel(model, train.x, train.y, {.noise = 0.0}), ArgumentError);
   EXPECT_THROW(fit_deep_kernel(model, train.x, train.y, {.max_jitter = -1}), ArgumentError);
+  Samples hole = train;
+  hole.x.as<double>()(3, 1) = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_THROW(fit_deep_kernel(model, hole.x, hole.y), ArgumentError);
+  EXPECT_THROW(fit_deep_kernel(model, hole.x, hole.y, {.length_scale = 1}), ArgumentError);
+  EXPECT_THROW(fit_deep_kernel(model, hole.y, hole.x), ShapeError);
   // Twice the same row, and as good as no noise.
   Samples twice = train;
   for (Index j = 0; j < 2; ++j) twice.x.as<double>()(9, j) = twice.x.as<double>()(4, j);

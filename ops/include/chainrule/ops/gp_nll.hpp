@@ -39,9 +39,9 @@ namespace chainrule {
 //
 // All of it is computed in float64, whatever the plan's dtype: of a Gram matrix with condition
 // number 10^5, as n s2 / noise often is, float32 would leave two digits. Inputs and results are
-// rounded once. Float64 accuracy: 8 (n + d) ULP of |value| + |A| |A^-1|, in the nature of the
-// inverse. float32 backward: see backward_accuracy.hpp. The same bits for any number of threads, on
-// one core type of OpenBLAS.
+// rounded once. Accuracy of the value where A is well-conditioned: 2 (4 + max(n, d)) ULP of it, at
+// least of 1; errors grow with A's condition number. float32 backward: see backward_accuracy.hpp.
+// The same bits for any number of threads, on one core type of OpenBLAS.
 
 struct GpNllOptions {
   double max_jitter = 0;  ///< see above
