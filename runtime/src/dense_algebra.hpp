@@ -16,7 +16,7 @@ class TileThreads {
   explicit TileThreads(const Executor& executor) : executor_(&executor) {}
   explicit TileThreads(const TileRunner& run) : run_(&run) {}
 
-  /// As Executor::for_each().
+  /// As Executor::for_each(): items go out in ascending order and may wait for lower ones.
   void for_each(Index count, double flops, const std::function<void(Index, int)>& body) const;
   void with_residents(const std::function<void()>& body) const;
 
