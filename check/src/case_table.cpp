@@ -112,8 +112,11 @@ std::vector<const OpDef*> ops_without_cases(std::span<const OpDef* const> ops,
 
 CaseInstance::CaseInstance(const OpCase& op_case, const CaseSize& size, DType dtype,
                            std::uint64_t seed)
-    : graph_(std::make_unique<Graph>()), rows_(size.rows), dtype_(dtype), mode_(op_case.mode) {
-  CaseBuilder builder(*graph_, size);
+    : graph_(std::make_unique<Graph>()),
+      rows_(std::min(size.rows, op_case.most_rows)),
+      dtype_(dtype),
+      mode_(op_case.mode) {
+  CaseBuilder builder(*graph_, {size.name, rows_, size.columns});
   output_ = op_case.build(builder);
   if (output_.node().op != op_case.op) {
     throw ArgumentError(fmt::format("case {}: builds a node of the op {}", op_case.name(),

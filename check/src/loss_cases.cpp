@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
 #include <functional>
 #include <string>
 #include <utility>
 
 #include "case_terms.hpp"
+#include "chainrule/ops/gp_nll.hpp"
 #include "chainrule/ops/losses.hpp"
 #include "op_cases.hpp"
 
@@ -28,6 +31,48 @@ constexpr Fill kActive{Fill::Kind::kOddSixteenths, -0.875, 0.875};
 
 using Terms = decltype(OpCase::terms);
 using Loss = std::function<Value(const Value& x, const Value& target)>;
+
+// Hyperparameters and features of Gaussian processes: near enough for covariances that matter, at
+// ten times the scale as well.
+struct GpInputs {
+  explicit GpInputs(CaseBuilder& b, bool column_of_targets)
+      : x(b.batch("x", spread_over(b.columns()))),
+        targets(b.input("targets", column_of_targets ? Shape{kBatch} : Shape{kBatch, 3})),
+        log_variance(b.parameter("log_variance", {1}, {Fill::Kind::kUniform, -0.3, 0.3})),
+        log_noise(b.parameter("log_noise", {1}, {Fill::Kind::kUniform, -0.3, 0.3})) {}
+
+  static Fill spread_over(Index columns) {
+    return {.scale = 0.4 / std::sqrt(static_cast<double>(std::max<Index>(columns, 1)))};
+  }
+
+  Value x, targets, log_variance, log_noise;
+};
+
+Value build_rbf(CaseBuilder& b, bool ard, Reduction reduction) {
+  const GpInputs in(b, ard);
+  const Value log_length_scale =
+      b.parameter("log_length_scale", {ard ? b.columns() : 1}, {Fill::Kind::kUniform, -0.1, 0.1});
+  if (b.rows() == 1) {  // no distances
+    b.expect_zero_gradient(in.x);
+    b.expect_zero_gradient(log_length_scale);
+  }
+  return rbf_gp_nll(in.x, in.targets, in.log_variance, log_length_scale, in.log_noise,
+                    {.reduction = reduction});
+}
+
+// Work grows with the cube of the rows: these are three blocks of them.
+constexpr Index kMostGpRows = 67;
+
+void add_gp_cases(std::vector<OpCase>& cases) {
+  const auto add = [&](std::string variant, bool ard, Reduction reduction) {
+    cases.push_back({.op = &kRbfGpNllOp,
+                     .variant = std::move(variant),
+                     .most_rows = kMostGpRows,
+                     .build = [=](CaseBuilder& b) { return build_rbf(b, ard, reduction); }});
+  };
+  add("", true, Reduction::kSum);
+  add("one length scale", false, Reduction::kMean);
+}
 
 class Rows {
  public:
@@ -104,6 +149,7 @@ void add_loss_cases(std::vector<OpCase>& cases) {
   rows.add_classes(kSoftmaxCrossEntropyOp, "smoothing", true, 0.1);
   rows.add_classes(kSoftmaxCrossEntropyProbabilitiesOp, "", false, 0);
   rows.add_classes(kSoftmaxCrossEntropyProbabilitiesOp, "smoothing", false, 0.1);
+  add_gp_cases(cases);
 }
 
 }  // namespace chainrule::internal

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "chainrule/runtime/parallel_linear_algebra.hpp"
 #include "gradient_probe.hpp"
 #include "subject.hpp"
 
@@ -98,6 +99,10 @@ OpCall::OpCall(const CaseInstance& instance, const KernelTable& kernels, Operand
         filled_shape(op_->saved({.inputs = shapes, .attributes = attributes_}), instance.rows());
     saved_.emplace_back(saved.rows(), saved.columns(), dtype_, layout);
   }
+  if (op_->workspace != nullptr) {
+    const InferContext about{.inputs = shapes, .attributes = attributes_};
+    workspace_ = Tensor(Shape{op_->workspace(about, instance.rows())}, DType::kFloat64);
+  }
   if (traits.mirror_input >= 0) {
     const Tensor& weight = given_[static_cast<std::size_t>(traits.mirror_input)];
     mirror_.emplace_back(weight.columns(), weight.rows(), dtype_, layout);
@@ -133,6 +138,8 @@ OpContext OpCall::context() {
   if (!mirror_.empty()) context.mirror = mirror_[0].view();
   context.partial = partial_.data();
   context.tiles = &kSerialTiles;
+  context.algebra = &batch_algebra();
+  context.workspace = static_cast<double*>(workspace_.data());
   return context;
 }
 

@@ -74,6 +74,7 @@ class OpCall {
   std::vector<Operand> gradients_;
   std::vector<bool> differentiable_;
   std::vector<double> partial_;
+  Tensor workspace_;
 };
 
 }  // namespace chainrule::internal

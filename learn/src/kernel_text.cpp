@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "chainrule/core/error.hpp"
+#include "chainrule/learn/deep_kernel.hpp"
 #include "chainrule/learn/infinite_kernel.hpp"
 #include "kernel_support.hpp"
 
@@ -142,7 +143,21 @@ class KernelParser {
     while (at_ < text_.size() && is_name(text_[at_])) ++at_;
     const std::string_view name = text_.substr(start, at_ - start);
     if (name.empty()) fail(start, "expected a number, a name or (");
+    if (name == "deep") return deep(start);
     return named(start, name, arguments());
+  }
+
+  // A kernel of what the model makes of the columns.
+  CovarianceKernel deep(std::size_t start) {
+    if (model_ == nullptr) fail(start, "deep needs a model");
+    if (!take('(')) fail(at_, "expected ( and the kernel of the model's outputs");
+    if (++depth_ > kDeepest) fail(start, "too many parentheses");
+    const Index columns = std::exchange(columns_, model_->outputs());
+    const CovarianceKernel inside = sum();
+    columns_ = columns;
+    if (!take(')')) fail(at_, "expected )");
+    --depth_;
+    return deep_kernel(inside, *model_);
   }
 
   std::optional<double> number() {
@@ -196,9 +211,10 @@ class KernelParser {
     if (found == kNamedKernels.end()) {
       std::string known;
       for (const NamedKernel& kernel : kNamedKernels) known += fmt::format("{}, ", kernel.name);
-      fail(start, fmt::format("no kernel '{}'; there are: {}learned, nngp_relu, ntk_relu, ... "
-                              "(other activations too)",
-                              name, known));
+      fail(start,
+           fmt::format("no kernel '{}'; there are: {}learned, deep(...), nngp_relu, ntk_relu, ... "
+                       "(other activations too)",
+                       name, known));
     }
     expect_at_most(found->most_arguments);
     return checked(start, [&] { return found->make(values, columns_); });

@@ -51,6 +51,7 @@ constexpr auto kAllOps = std::to_array<const OpDef*>({
     &kNegativeBinomialOp,
     &kSoftmaxCrossEntropyOp,
     &kSoftmaxCrossEntropyProbabilitiesOp,
+    &kRbfGpNllOp,
 });
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "chainrule/runtime/parallel_linear_algebra.hpp"
 #include "draft.hpp"
 #include "workspace_data.hpp"
 
@@ -104,6 +105,10 @@ class CallBinder {
     context.rows = tile ? context.output_gradient.rows : own_rows();
     context.batch_rows = instruction_.row_block ? batch_rows_ : context.rows;
     context.tiles = &tiles;
+    context.algebra = &batch_algebra();
+    if (instruction_.workspace != kNoBuffer) {
+      context.workspace = reinterpret_cast<double*>(addresses_[instruction_.workspace].base);
+    }
     for (std::size_t i = 0; i < kMaxInputs; ++i) {
       place(context.inputs[i], instruction_.inputs[i]);
     }

@@ -52,6 +52,7 @@ void for_each_operand(const Instruction& instruction, Visit&& visit) {
   }
   for (const BufferId buffer : instruction.input_gradients) maybe(buffer, true);
   maybe(instruction.partial, forward);
+  maybe(instruction.workspace, forward);
 }
 
 /// The same for a draft.

@@ -80,7 +80,9 @@ Index Plan::max_stripe_rows(Index rows) noexcept {
 }
 
 double Plan::flops(Index rows) const noexcept {
-  return data_->flops_fixed + data_->flops_per_row * static_cast<double>(rows);
+  double flops = data_->flops_fixed + data_->flops_per_row * static_cast<double>(rows);
+  for (const internal::BatchOp& op : data_->batch_ops) flops += op.flops_of(rows);
+  return flops;
 }
 
 }  // namespace chainrule

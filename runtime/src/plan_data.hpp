@@ -25,6 +25,7 @@ enum class Region : std::uint8_t {
   kBatch,      ///< workspace, all rows of the batch
   kBlock,      ///< workspace, one block of rows per worker
   kPartial,    ///< workspace, one per block: sums to be added in a fixed tree
+  kOp,         ///< workspace, what a whole-batch op asks for (OpDef::workspace)
 };
 
 struct Buffer {
@@ -37,7 +38,8 @@ struct Buffer {
   Index columns = 1;
   Index ld = 1;
   /// Bytes from the region's start. For kBatch and kBlock in units of one row of the batch (block),
-  /// for kPartial in units of one block; for kInput the input's number.
+  /// for kPartial in units of one block; for kInput the input's number, for kOp that among
+  /// PlanData::batch_ops.
   Index offset = 0;
   bool keep = false;  ///< read by the caller after the run
   // Filled in by the scheduler: positions of the first and last instruction that touch it.
@@ -100,6 +102,7 @@ struct Instruction {
   BufferId mirror = kNoBuffer;
   BufferId output_gradient = kNoBuffer;
   BufferId partial = kNoBuffer;
+  BufferId workspace = kNoBuffer;  ///< of a whole-batch op
   /// Of kJvp, kBackwardJvp and kWeightGradientJvp; kept apart, so that the others stay small.
   std::shared_ptr<const TangentBuffers> tangents;
   std::shared_ptr<const Fusion> fusion;  ///< what the call does beside its op, if anything
@@ -209,6 +212,18 @@ struct PlanInput {
   InputRole role = InputRole::kValue;
 };
 
+/// A whole-batch op of which memory or work depend on the rows of the batch as it says itself.
+struct BatchOp {
+  std::vector<Shape> inputs;
+  Attributes attributes;
+  Index (*workspace)(const InferContext&, Index rows) = nullptr;
+  double (*flops)(const InferContext&, Index rows) = nullptr;
+  double passes = 1;  ///< forward and what follows from it, in units of forward
+
+  Index workspace_bytes(Index rows) const;
+  double flops_of(Index rows) const;
+};
+
 struct KeptValue {
   NodeId node = -1;
   BufferId buffer = kNoBuffer;
@@ -241,6 +256,7 @@ struct PlanData {
   bool writes_parameters = false;
   bool uses_batch = false;  ///< false: no batched value at all
 
+  std::vector<BatchOp> batch_ops;
   double flops_per_row = 0;
   double flops_fixed = 0;
   // Bytes a workspace needs; of kBatch and kBlock per row, of kPartial per block.

@@ -16,8 +16,8 @@ constexpr std::array<std::string_view, 16> kInstructionNames = {
     "cotangent",  "clear",           "backward",     "transpose",
     "loss_check", "weight_gradient", "partial_sum",  "commit",
     "jvp",        "add_tangent",     "backward_jvp", "weight_gradient_jvp"};
-constexpr std::array<std::string_view, 6> kRegionNames = {"input", "parameter", "fixed",
-                                                          "batch", "block",     "partial"};
+constexpr std::array<std::string_view, 7> kRegionNames = {"input", "parameter", "fixed", "batch",
+                                                          "block", "partial",   "op"};
 
 class Printer {
  public:

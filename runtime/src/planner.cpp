@@ -313,6 +313,8 @@ void Planner::emit_forward(NodeId id) {
     s.saved = add_buffer(n.name + " saved", Region::kFixed, shape, options_.dtype);
     forward.saved = s.saved;
   }
+  add_batch_op(id, shapes);
+  forward.workspace = s.workspace;
   s.value = add_buffer(n.name, Region::kFixed, n.shape, options_.dtype);
   if (n.op->traits.kind == OpKind::kBatchReduction) {
     forward.partial = add_buffer(n.name + " parts", Region::kPartial, Shape{1, n.shape.columns()},
@@ -324,6 +326,24 @@ void Planner::emit_forward(NodeId id) {
     emit(forward);
   }
   count_flops(id);
+}
+
+// What an op says of the whole batch's memory and work; how much it is, the batch decides.
+void Planner::add_batch_op(NodeId id, const std::vector<Shape>& shapes) {
+  const OpDef& op = *node(id).op;
+  if (op.workspace == nullptr && op.batch_flops == nullptr) return;
+  NodeState& s = state(id);
+  if (op.workspace != nullptr) {
+    s.workspace = add_buffer(node(id).name + " workspace", Region::kOp, Shape{}, DType::kFloat64);
+    plan_->buffers.back().offset = std::ssize(plan_->batch_ops);
+  }
+  // Backward takes about as long as two forwards, a jvp as one.
+  const double passes = 1.0 + (s.reached ? 2.0 : 0.0) + (s.tangent_needed ? 1.0 : 0.0);
+  plan_->batch_ops.push_back({.inputs = shapes,
+                              .attributes = node(id).attributes,
+                              .workspace = op.workspace,
+                              .flops = op.batch_flops,
+                              .passes = passes});
 }
 
 void Planner::emit_reduction_finish(NodeId id, const Instruction& forward) {

@@ -36,6 +36,7 @@ class Planner {
     int group = 0;
     BufferId value = kNoBuffer;
     BufferId saved = kNoBuffer;
+    BufferId workspace = kNoBuffer;
     BufferId mirror = kNoBuffer;
     Sum gradient;
     // Forward mode.
@@ -84,6 +85,7 @@ class Planner {
   void emit_values();
   void emit_leaf(NodeId id);
   void emit_forward(NodeId id);
+  void add_batch_op(NodeId id, const std::vector<Shape>& shapes);
   void emit_reduction_finish(NodeId id, const Instruction& forward);
   void emit_seeds();
   void emit_gradients();

@@ -81,6 +81,7 @@ Instruction Planner::backward_of(NodeId id) {
   backward.output_gradient = gradient_buffer(id);
   if (traits.backward_reads.output) backward.output = state(id).value;
   backward.saved = state(id).saved;
+  backward.workspace = state(id).workspace;
   for (std::size_t i = 0; i < n.inputs.size(); ++i) {
     if (has_bit(traits.backward_reads.inputs, i)) backward.inputs[i] = state(n.inputs[i]).value;
   }

@@ -151,6 +151,7 @@ void Planner::emit_tangent(NodeId id) {
   for (std::size_t i = 0; i < n.inputs.size(); ++i) jvp.inputs[i] = state(n.inputs[i]).value;
   jvp.output = s.value;
   jvp.saved = s.saved;
+  jvp.workspace = s.workspace;
   jvp.tangents = std::make_shared<const TangentBuffers>(tangents);
   emit(jvp);
   count_flops(id);

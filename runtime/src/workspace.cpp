@@ -21,6 +21,16 @@ Index multiply(Index a, Index b) {
 
 }  // namespace
 
+Index BatchOp::workspace_bytes(Index rows) const {
+  if (workspace == nullptr) return 0;
+  const Index doubles = workspace({.inputs = inputs, .attributes = attributes}, rows);
+  return (multiply(doubles, size_of(DType::kFloat64)) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+double BatchOp::flops_of(Index rows) const {
+  return flops == nullptr ? 0 : passes * flops({.inputs = inputs, .attributes = attributes}, rows);
+}
+
 WorkspaceSizes::WorkspaceSizes(const PlanData& plan, Index max_rows, int workers)
     : stripe_rows(Plan::max_stripe_rows(max_rows)), fixed(plan.fixed_bytes) {
   blocks = Plan::max_blocks(max_rows);
@@ -28,6 +38,8 @@ WorkspaceSizes::WorkspaceSizes(const PlanData& plan, Index max_rows, int workers
   partial = multiply(plan.partial_unit_bytes, blocks);
   block = multiply(multiply(plan.block_unit_bytes, stripe_rows), workers);
   tile_scratch = multiply(plan.tile_scratch_bytes, workers);
+  tile_scratch = (tile_scratch + kAlignment - 1) / kAlignment * kAlignment;
+  for (const BatchOp& op : plan.batch_ops) ops += op.workspace_bytes(max_rows);
 }
 
 WorkspaceData::WorkspaceData(const Plan& plan, Index max_rows, int threads)
@@ -46,6 +58,10 @@ WorkspaceData::WorkspaceData(const Plan& plan, Index max_rows, int threads)
   partial_ = batch_ + sizes.batch;
   block_ = partial_ + sizes.partial;
   tile_scratch_ = block_ + sizes.block;
+  ops_.push_back(tile_scratch_ + sizes.tile_scratch);
+  for (const BatchOp& op : data().batch_ops) {
+    ops_.push_back(ops_.back() + op.workspace_bytes(max_rows));
+  }
 
   Index widest = 0;
   const auto& buffers = data().buffers;
@@ -85,6 +101,9 @@ Address WorkspaceData::address(const Buffer& buffer, int worker) const noexcept 
     case Region::kPartial:
       result.base = partial_ + buffer.offset * blocks_;
       result.part_bytes = (buffer.unit_bytes() + kAlignment - 1) / kAlignment * kAlignment;
+      break;
+    case Region::kOp:
+      result.base = ops_[static_cast<std::size_t>(buffer.offset)];
       break;
     case Region::kInput:
     case Region::kParameter:

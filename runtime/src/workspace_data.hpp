@@ -64,6 +64,7 @@ class WorkspaceData {
   std::byte* partial_ = nullptr;
   std::byte* block_ = nullptr;
   std::byte* tile_scratch_ = nullptr;
+  std::vector<std::byte*> ops_;  ///< by number among PlanData::batch_ops
   std::vector<Address> addresses_;
   std::vector<BufferId> bound_;    ///< buffers whose address changes with the bindings
   std::vector<BoundCalls> calls_;  ///< by worker
@@ -89,8 +90,9 @@ struct WorkspaceSizes {
   Index partial = 0;
   Index block = 0;  ///< all workers
   Index tile_scratch = 0;
+  Index ops = 0;  ///< what whole-batch ops ask for
 
-  Index total() const noexcept { return fixed + batch + partial + block + tile_scratch; }
+  Index total() const noexcept { return fixed + batch + partial + block + tile_scratch + ops; }
 };
 
 }  // namespace chainrule::internal

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "op_references.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "chainrule/core/random.hpp"
 
@@ -212,6 +214,50 @@ Reference cross_entropy(bool labels) {
 
 const Real kPi = std::acos(Real{-1});
 
+// -log N(y; 0, A) of each column of y from A = L L^T, L row by row: |A| is the product of L's
+// squared diagonal, and L^-1 y comes along as another row of it.
+Numbers gp_nll_reference(const Inputs& in) {
+  const Matrix &x = in[0], &y = in[1], &log_scale = in[4];
+  const auto n = static_cast<std::size_t>(x.rows);
+  const auto covariance = [&](Index i, Index j) {
+    Real distance = 0;
+    for (Index c = 0; c < x.columns; ++c) {
+      const Real scale = std::exp(log_scale(0, log_scale.columns == 1 ? 0 : c));
+      distance += (x(i, c) - x(j, c)) * (x(i, c) - x(j, c)) / (scale * scale);
+    }
+    const Real noise = i == j ? std::exp(in[3](0, 0)) : 0;
+    return std::exp(in[2](0, 0) - distance / 2) + noise;
+  };
+  std::vector<Numbers> l;
+  const auto eliminate = [&](Numbers row) {
+    for (std::size_t j = 0; j < std::min(row.size(), l.size()); ++j) {
+      for (std::size_t k = 0; k < j; ++k) row[j] -= row[k] * l[j][k];
+      row[j] /= l[j][j];
+    }
+    return row;
+  };
+  Real log_determinant = 0;
+  for (Index i = 0; i < x.rows; ++i) {
+    Numbers row;
+    for (Index j = 0; j <= i; ++j) row.push_back(covariance(i, j));
+    row = eliminate(row);
+    Real& pivot = row.back();
+    for (std::size_t k = 0; k + 1 < row.size(); ++k) pivot -= row[k] * row[k];
+    log_determinant += std::log(pivot);
+    pivot = std::sqrt(pivot);
+    l.push_back(row);
+  }
+  Real sum = 0;
+  for (Index c = 0; c < y.columns; ++c) {
+    Numbers column;
+    for (Index i = 0; i < y.rows; ++i) column.push_back(y(i, c));
+    for (const Real z : eliminate(column)) sum += z * z;
+    sum += log_determinant + static_cast<Real>(n) * std::log(2 * kPi);
+  }
+  const bool mean = in.node.attributes.integer[0] != 0;
+  return {sum / 2 / (mean ? static_cast<Real>(x.rows * y.columns) : 1)};
+}
+
 Real gelu_tanh_at(Real x, Real) {
   return x * (1 + std::tanh(std::sqrt(2 / kPi) * (x + 0.044715L * x * x * x))) / 2;
 }
@@ -277,6 +323,7 @@ const std::map<std::string_view, Reference>& references() {
        })},
       {"softmax_cross_entropy", cross_entropy(true)},
       {"softmax_cross_entropy_probabilities", cross_entropy(false)},
+      {"rbf_gp_nll", gp_nll_reference},
   };
   return table;
 }

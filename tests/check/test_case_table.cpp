@@ -45,6 +45,12 @@ TEST(CaseTable, NamesAreUniqueAndSizesCoverTheShapeClasses) {
   EXPECT_TRUE(some([](const CaseSize& s) { return s.rows > 2 * Plan::block_rows(s.rows); }));
 }
 
+TEST(CaseTable, CutBatchesAreStillSeveralBlocksOfRows) {
+  for (const OpCase& row : op_cases()) {
+    EXPECT_GT(row.most_rows, 2 * Plan::block_rows(row.most_rows)) << row.name();
+  }
+}
+
 TEST(CaseTable, ACaseIsAFunctionOfItsSeed) {
   const OpCase& row = op_cases().front();
   const CaseSize size = case_sizes().front();
@@ -106,7 +112,7 @@ TEST_P(ForwardTest, EveryCaseGivesTheFormula) {
       ASSERT_EQ(got.size(), expected.size()) << row.name() << ", " << size.name;
       long double largest = 0;
       for (const long double y : expected) largest = std::max(largest, std::abs(y));
-      const auto terms = static_cast<double>(4 + std::max(size.rows, size.columns));
+      const auto terms = static_cast<double>(4 + std::max(instance.rows(), size.columns));
       const double tolerance = 2 * unit * terms * static_cast<double>(std::max(largest, 1.0L));
       const bool drops = row.op == &kDropoutOp && row.mode == Mode::kTraining;
       for (std::size_t k = 0; k < got.size(); ++k) {

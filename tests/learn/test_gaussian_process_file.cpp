@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "chainrule/core/error.hpp"
+#include "chainrule/learn/deep_kernel.hpp"
 #include "chainrule/learn/infinite_kernel.hpp"
 #include "chainrule/learn/kernel_text.hpp"
 #include "chainrule/learn/model_file.hpp"
@@ -40,6 +41,7 @@ TEST(KernelText, ReadsWhatItWrites) {
       ntk_kernel(1, "relu", {.weight = 2, .bias = 0}),
       learned_kernel(model),
       learned_kernel(model, 1),
+      deep_kernel(scaled(rbf_kernel(0.3), 2) + linear_kernel(), model) * matern32_kernel(),
       scaled(scaled(rbf_kernel(2), 1.0 / 3), 3) + (linear_kernel() + constant_kernel(1)),
       scaled(rbf_kernel(2) + linear_kernel(), 0.1) * (matern32_kernel() * linear_kernel()),
   };

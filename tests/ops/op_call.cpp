@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "chainrule/kernels/dispatch.hpp"
+#include "chainrule/runtime/parallel_linear_algebra.hpp"
 
 namespace chainrule::testing {
 namespace {
@@ -77,6 +78,10 @@ OpCall::OpCall(const Value& value, Index batch_rows, DType dtype)
     saved = allocate(shape, batch_rows, dtype);
     batched_saved_ = shape.is_batched();
   }
+  if (op_->workspace != nullptr) {
+    const InferContext about{.inputs = shapes, .attributes = attributes_};
+    workspace_ = Tensor(Shape{op_->workspace(about, batch_rows)}, DType::kFloat64);
+  }
   partial.resize(static_cast<std::size_t>(output.columns()));
 }
 
@@ -111,6 +116,8 @@ OpContext OpCall::context(Index first, Index rows) {
   }
   context.partial = partial.data();
   context.tiles = &kSerialTiles;
+  context.algebra = &batch_algebra();
+  context.workspace = static_cast<double*>(workspace_.data());
   return context;
 }
 

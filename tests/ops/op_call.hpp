@@ -66,6 +66,7 @@ class OpCall {
   TangentOperands operands_;
   Attributes attributes_;
   std::vector<bool> batched_inputs_;
+  Tensor workspace_;
   bool batched_output_ = false;
   bool batched_saved_ = false;
   Index batch_rows_;

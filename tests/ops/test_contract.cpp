@@ -22,6 +22,7 @@ std::vector<Value> one_node_of_each(Graph& g) {
   const Value x = g.input("x", {kBatch, 6}), y = g.input("y", {kBatch, 6});
   const Value w = g.parameter("w", {6, 4}), v = g.parameter("v", {6}), u = g.parameter("u", {6});
   const Value mean = g.state("mean", {6}, zeros()), variance = g.state("variance", {6}, ones());
+  const Value one = g.parameter("one", {1});
   const Value labels = g.labels("labels"), pairs = g.indices("pairs", {kBatch, 2});
   const Value weights = g.input("weights", {kBatch});
   constexpr Reduction kNone = Reduction::kNone;
@@ -67,7 +68,8 @@ std::vector<Value> one_node_of_each(Graph& g) {
           gamma_nll(x, y, {.reduction = kNone}),
           negative_binomial_nll(x, y, {.reduction = kNone}),
           softmax_cross_entropy(x, labels, {.reduction = kNone}),
-          softmax_cross_entropy(x, y, {.reduction = kNone})};
+          softmax_cross_entropy(x, y, {.reduction = kNone}),
+          rbf_gp_nll(x, y, one, v, one)};
 }
 
 /// Fills the unused end of every row of `tensor` with `byte`, or checks that it still holds it.

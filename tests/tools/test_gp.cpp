@@ -7,9 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "chainrule/learn/csv.hpp"
+#include "chainrule/learn/deep_kernel.hpp"
 #include "chainrule/learn/gaussian_process_file.hpp"
 #include "chainrule/learn/kernel_text.hpp"
 #include "chainrule/learn/load.hpp"
+#include "markup.hpp"
 #include "process.hpp"
 
 namespace chainrule::testing {
@@ -137,6 +139,89 @@ TEST(GpCommand, TakesTheFirstRows) {
               HasSubstr("50 rows, 1 features"));
 }
 
+TEST(GpCommand, TrainsADeepKernelAndPredictsWithItsFile) {
+  const Directory directory;
+  const std::string data = snelson_csv(directory), gp = directory / "deep.safetensors";
+  const std::vector<std::string> fit{"gp",      "fit",   "--data", data,     "--kernel", "deep",
+                                     "--model", "1-6-2", "--ard",  "--seed", "3",        "--steps",
+                                     "25",      "--out", gp,       "--json"};
+  const auto json = nlohmann::json::parse(run_ok(fit));
+
+  // The same by the library.
+  const CsvTable table = read_csv(data);
+  Tensor x({200, 1}, DType::kFloat64), y({200, 1}, DType::kFloat64);
+  for (Index i = 0; i < 200; ++i) {
+    x.as<double>()(i, 0) = table.columns[0].numbers[static_cast<std::size_t>(i)];
+    y.as<double>()(i, 0) = table.columns[1].numbers[static_cast<std::size_t>(i)];
+  }
+  const Model model(mlp_layers("1-6-2", Tanh{}), Gaussian{}, DType::kFloat64, 3);
+  const DeepKernelFit expected = fit_deep_kernel(model, x, y, {.steps = 25, .ard = true});
+  EXPECT_EQ(json["losses"].get<std::vector<double>>(), expected.losses);
+  EXPECT_EQ(json["log_marginal_likelihood"].get<double>(), expected.log_marginal_likelihood);
+  EXPECT_EQ(json["kernel"], to_text(expected.gp.kernel()));
+
+  // And the same from the file, to the last bit.
+  const CsvTable predicted =
+      parse_csv(run_ok({"gp", "predict", "--model", gp, "--data", data, "--out", "-"}));
+  const GaussianProcessPrediction at = expected.gp.predict(x);
+  for (Index i = 0; i < 200; ++i) {
+    const auto row = static_cast<std::size_t>(i);
+    EXPECT_EQ(predicted.columns[0].numbers[row], element(at.mean, i, 0));
+    EXPECT_EQ(predicted.columns[1].numbers[row], element(at.variance, i, 0));
+  }
+}
+
+TEST(GpCommand, ReportsThePredictiveDensityOfRowsHeldOut) {
+  const Directory directory;
+  const std::string data = snelson_csv(directory);
+  const std::string text = run_ok({"gp", "fit", "--data", data, "--kernel", "deep", "--steps", "20",
+                                   "--standardize", "--validation", "0.25"});
+  EXPECT_THAT(text, HasSubstr("150 rows, 1 features"));
+  EXPECT_THAT(text, HasSubstr("kernel variance * deep(rbf)"));
+  EXPECT_THAT(text, HasSubstr("trained 20 steps, from "));
+  EXPECT_THAT(text, HasSubstr("negative log predictive density "));
+  const auto json = nlohmann::json::parse(
+      run_ok({"gp", "fit", "--data", data, "--validation", "0.25", "--optimize", "--json"}));
+  EXPECT_EQ(json["rows"], 150);
+  // Of targets of variance 0.9 with noise of 0.08: better than not to know x.
+  EXPECT_LT(json["validation_negative_log_predictive_density"].get<double>(), 0.6);
+}
+
+TEST(GpCommand, StartsADeepKernelFromATrainedNetwork) {
+  const Directory directory;
+  const std::string data = snelson_csv(directory), model = directory / "net.safetensors";
+  run_ok({"train", "--data", data, "--model", "1-8-1", "--activation", "tanh", "--epochs", "2",
+          "--out", model, "--quiet"});
+  EXPECT_THAT(run_ok({"gp", "fit", "--data", data, "--kernel", "deep", "--features", model,
+                      "--steps", "5"}),
+              HasSubstr("trained 5 steps"));
+  // Or leaves it as it is.
+  EXPECT_THAT(run_ok({"gp", "fit", "--data", data, "--kernel", "2 * deep(rbf)", "--features", model,
+                      "--optimize"}),
+              HasSubstr("kernel variance * deep(rbf)"));
+}
+
+TEST(GpCommand, DrawsMeanAndBand) {
+  const Directory directory;
+  const std::string data = snelson_csv(directory), gp = directory / "gp.safetensors";
+  const std::string page = directory / "gp.html";
+  run_ok({"gp", "fit", "--data", data, "--standardize", "--out", gp});
+  const std::string points = write_text(directory / "points.csv", "x\n0\n9\n");
+  EXPECT_THAT(run_ok({"gp", "predict", "--model", gp, "--data", points, "--out",
+                      directory / "p.csv", "--plot", page}),
+              HasSubstr("wrote " + page));
+  const Element root = parse_markup(read_text(page));
+  ASSERT_EQ(root.all("svg").size(), 1U);
+  EXPECT_EQ(root.all("polyline").size(), 1U);
+  EXPECT_EQ(root.all("polygon").size(), 1U);
+  EXPECT_EQ(root.all("circle").size(), 201U);  // the data, and one in the legend
+  EXPECT_EQ(read_text(page).find("http"), std::string::npos);
+  // The axis reaches to the inputs predicted, in their own units.
+  bool eight = false;
+  for (const Element* text : root.all("text")) eight = eight || text->text == "8";
+  EXPECT_TRUE(eight);
+}
+
 TEST(GpCommand, SaysWhatIsWrong) {
   const Directory directory;
   const std::string data = snelson_csv(directory);
@@ -150,6 +235,12 @@ TEST(GpCommand, SaysWhatIsWrong) {
   EXPECT_THAT(misuse({"--kernel", "2 * rbff"}), HasSubstr("column 5: no kernel 'rbff'"));
   EXPECT_THAT(misuse({"--task", "ranking"}), HasSubstr("--task: got 'ranking'"));
   EXPECT_THAT(misuse({"--kernel", "learned"}), HasSubstr("learned needs a model"));
+  EXPECT_THAT(misuse({"--steps", "5"}), HasSubstr("--steps is for --kernel deep"));
+  EXPECT_THAT(misuse({"--kernel", "deep", "--model", "2-4-1"}), HasSubstr("reads 2 features"));
+  EXPECT_THAT(misuse({"--kernel", "deep", "--activation", "cube"}), HasSubstr("--activation"));
+  EXPECT_THAT(misuse({"--kernel", "deep", "--optimizer", "newton"}), HasSubstr("'newton'"));
+  EXPECT_THAT(misuse({"--kernel", "deep(rbf)"}), HasSubstr("deep needs a model"));
+  EXPECT_THAT(misuse({"--validation", "1"}), HasSubstr("expected 0 <= share < 1"));
   EXPECT_EQ(run({"gp"}).code, 2);
   const Outcome negative = run({"gp", "fit", "--data", data, "--noise", "-1"});
   EXPECT_EQ(negative.code, 1);

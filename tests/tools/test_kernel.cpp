@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <numbers>
 #include <sstream>
 
+#include "chainrule/learn/deep_kernel.hpp"
 #include "chainrule/learn/infinite_width.hpp"
 #include "chainrule/learn/model_file.hpp"
+#include "markup.hpp"
 #include "process.hpp"
 
 namespace chainrule::testing {
@@ -105,6 +108,65 @@ TEST_F(KernelCommand, TakesTheLayersOfAModelFile) {
               nngp(infinite_network(model, {.weight = 2, .bias = 0.3}), inputs()));
 }
 
+TEST_F(KernelCommand, OfEveryCovarianceFunction) {
+  const Tensor z = Tensor::from<double>({2, 2}, std::vector<double>{0.5, 1, 1, 0});
+  const std::string other = write_text(directory_ / "z.csv", "a,b\n0.5,1\n1,0\n");
+  const std::vector<std::pair<Arguments, CovarianceKernel>> kinds{
+      {{"rbf", "--length-scale", "0.7"}, rbf_kernel(0.7)},
+      {{"ard-rbf", "--length-scales", "0.7,3"}, ard_rbf_kernel({0.7, 3})},
+      {{"matern32", "--length-scale", "0.7"}, matern32_kernel(0.7)},
+      {{"ard-matern32", "--length-scales", "0.7,3"}, ard_matern32_kernel({0.7, 3})},
+      {{"matern52"}, matern52_kernel(1)},
+      {{"ard-matern52", "--length-scales", "0.7,3"}, ard_matern52_kernel({0.7, 3})},
+      {{"linear", "--variance", "1.5"}, scaled(linear_kernel(), 1.5)},
+      {{"polynomial", "--degree", "3", "--offset", "0.5"}, polynomial_kernel(3, 0.5)},
+      {{"arc-cosine", "--order", "0", "--weight-variance", "2", "--bias-variance", "0.1"},
+       arc_cosine_kernel(0, 2, 0.1)},
+      {{"formula", "--formula", "2 * rbf(0.5) + linear"},
+       scaled(rbf_kernel(0.5), 2) + linear_kernel()},
+  };
+  for (const auto& [arguments, expected] : kinds) {
+    SCOPED_TRACE(arguments[0]);
+    expect_bits(kernel(arguments), expected.gram(inputs()));
+    Arguments against = arguments;
+    against.insert(against.end(), {"--other", other, "--threads", "2"});
+    expect_bits(kernel(against), expected.gram(inputs(), z));
+  }
+}
+
+TEST_F(KernelCommand, OfWhatAModelHasLearned) {
+  Model model({Linear{2, 4}, Tanh{}, Linear{4, 3}, Relu{}, Linear{3, 2}}, Categorical{},
+              DType::kFloat32, 3);
+  model.schema().standardizer = Standardizer{.mean = {0.5, 1}, .scale = {2, 0.5}};
+  const std::string file = directory_ / "model.safetensors";
+  save(model, file);
+  expect_bits(kernel({"learned", "--model", file}), learned_kernel(model).gram(inputs()));
+  expect_bits(kernel({"learned", "--model", file, "--layer", "1"}),
+              learned_kernel(model, 1).gram(inputs()));
+  expect_bits(kernel({"formula", "--formula", "deep(rbf(2))", "--model", file}),
+              deep_kernel(rbf_kernel(2), model).gram(inputs()));
+}
+
+TEST_F(KernelCommand, DrawsTheMatrix) {
+  const std::string page = directory_ / "k.html";
+  kernel({"linear", "--plot", page});
+  const std::string text = read_text(page);
+  const Element root = parse_markup(text);
+  EXPECT_EQ(root.all("svg").size(), 1U);
+  EXPECT_EQ(text.find("http"), std::string::npos);
+  const auto cells = root.all("rect");
+  ASSERT_EQ(cells.size(), 56U * 56U);
+  // x . z is 25 at the most, in the middle, and -6 + 2 = -4 at the least, in a row's last third.
+  EXPECT_THAT(text, HasSubstr("colours -4 to 25"));
+  std::map<std::string, Index> colours;
+  for (const Element* cell : cells) ++colours[cell->at("fill")];
+  // 1, 3, -2, 25, -4 and 4.25, of which the mirror images share the colour.
+  EXPECT_EQ(colours.size(), 6U);
+  // The last row is drawn first, from the left: -2, -4, 4.25.
+  EXPECT_EQ(cells[0]->at("fill"), cells[55 * 56 + 55]->at("fill"));
+  EXPECT_NE(cells[0]->at("fill"), cells[55]->at("fill"));
+}
+
 TEST_F(KernelCommand, MisuseExitsWithTwo) {
   const std::vector<std::pair<Arguments, std::string>> cases{
       {{}, "subcommand"},
@@ -121,6 +183,18 @@ TEST_F(KernelCommand, MisuseExitsWithTwo) {
       {{"ntk", "--data", x_, "--out", out_, "--negative-slope", "0.1"},
        "--negative-slope is for --activation leaky_relu"},
       {{"ntk", "--data", x_, "--out", out_, "--model", "m", "--depth", "2"}, "--model"},
+      {{"rbf", "--data", x_, "--out", out_, "--length-scale", "-1"},
+       "--length-scale: rbf: got length scale -1"},
+      {{"ard-rbf", "--data", x_, "--out", out_}, "--length-scales is required"},
+      {{"ard-rbf", "--data", x_, "--out", out_, "--length-scales", "1,2,3"},
+       "--length-scales: got 3 of them for 2 columns"},
+      {{"polynomial", "--data", x_, "--out", out_, "--degree", "0"}, "got degree 0"},
+      {{"arc-cosine", "--data", x_, "--out", out_, "--order", "3"}, "order 3"},
+      {{"linear", "--data", x_, "--out", out_, "--variance", "0"}, "--variance: "},
+      {{"learned", "--data", x_, "--out", out_}, "--model is required"},
+      {{"formula", "--data", x_, "--out", out_, "--formula", "2 * rbff"},
+       "column 5: no kernel 'rbff'"},
+      {{"rbf", "--data", x_, "--out", out_, "--plot", x_}, "that is also the file of --data"},
   };
   for (const auto& [options, fragment] : cases) {
     Arguments arguments{"kernel"};

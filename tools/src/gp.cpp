@@ -17,9 +17,12 @@
 #include "chainrule/learn/kernel_text.hpp"
 #include "chainrule/learn/load.hpp"
 #include "chainrule/learn/model_file.hpp"
+#include "chainrule/learn/output.hpp"
 #include "commands.hpp"
 #include "data.hpp"
+#include "gp_deep.hpp"
 #include "gp_evaluate.hpp"
+#include "kernel_plot.hpp"
 
 namespace chainrule::tools {
 namespace {
@@ -41,6 +44,8 @@ struct GpFitOptions {
   bool standardize = false;
   bool optimize = false;
   OptimizeOptions optimizer;
+  DeepKernelCommand deep;
+  double validation = 0;
   bool json = false;
   std::string out;
 };
@@ -50,6 +55,7 @@ struct GpPredictOptions {
   std::string data;
   HeaderOption header;
   std::string out;
+  std::string plot;
   int threads = 0;
 };
 
@@ -62,6 +68,12 @@ void add_threads(CLI::App& app, int& threads) {
 
 std::unique_ptr<ScopedThreadLimit> thread_limit(int threads) {
   return threads > default_threads() ? std::make_unique<ScopedThreadLimit>(threads) : nullptr;
+}
+
+std::string share_text(const std::string& text) {
+  double share = 0;
+  if (CLI::detail::lexical_cast(text, share) && share >= 0 && share < 1) return "";
+  return text + ", expected 0 <= share < 1";
 }
 
 Task task_of(const std::string& text) {
@@ -99,8 +111,17 @@ std::string target_text(const Dataset& data) {
   return fmt::format("{} classes", data.classes());
 }
 
-nlohmann::ordered_json fit_json(const GaussianProcess& gp, const LogMarginalLikelihood& likelihood,
-                                const OptimizeResult* optimum) {
+/// A fitted process and what is said about it.
+struct GpFit {
+  GaussianProcessFile file;
+  std::vector<double> losses{};  ///< of the steps of a deep kernel
+  std::optional<OptimizeResult> optimum{};
+  std::optional<double> validation{};  ///< negative log predictive density of rows held out
+};
+
+nlohmann::ordered_json fit_json(const GpFit& fit) {
+  const GaussianProcess& gp = fit.file.gp;
+  const LogMarginalLikelihood likelihood = gp.log_marginal_likelihood(true);
   nlohmann::ordered_json json{{"rows", gp.x().rows()}, {"kernel", to_text(gp.kernel())}};
   const std::vector<Hyperparameter> all = gp.hyperparameters();
   for (std::size_t i = 0; i < all.size(); ++i) {
@@ -108,33 +129,77 @@ nlohmann::ordered_json fit_json(const GaussianProcess& gp, const LogMarginalLike
     json["gradient"][all[i].name] = likelihood.gradient[i];
   }
   json["log_marginal_likelihood"] = likelihood.value;
+  if (fit.validation) json["validation_negative_log_predictive_density"] = *fit.validation;
+  if (!fit.losses.empty()) json["losses"] = fit.losses;
   if (gp.jitter() > 0) json["jitter"] = gp.jitter();
-  if (optimum != nullptr) {
-    json["converged"] = optimum->converged;
-    json["evaluations"] = optimum->evaluations;
-    json["starts"] = optimum->values;
+  if (fit.optimum) {
+    json["converged"] = fit.optimum->converged;
+    json["evaluations"] = fit.optimum->evaluations;
+    json["starts"] = fit.optimum->values;
   }
   return json;
 }
 
-std::string fit_text(const GaussianProcess& gp, const LogMarginalLikelihood& likelihood,
-                     const OptimizeResult* optimum) {
+std::string fit_text(const GpFit& fit) {
+  const GaussianProcess& gp = fit.file.gp;
   std::string text = fmt::format("kernel {}\n", gp.kernel().name());
-  if (optimum != nullptr) {
+  if (!fit.losses.empty()) {
+    text += fmt::format("trained {} steps, from {:.6g} to {:.6g} nats a target\n",
+                        fit.losses.size(), fit.losses.front(), fit.losses.back());
+  }
+  if (fit.optimum) {
     text += fmt::format("optimized from {} starts, {} evaluations, the best start {}\n",
-                        optimum->values.size(), optimum->evaluations,
-                        optimum->converged ? "converged" : "not yet converged");
+                        fit.optimum->values.size(), fit.optimum->evaluations,
+                        fit.optimum->converged ? "converged" : "not yet converged");
   }
   for (const Hyperparameter& h : gp.hyperparameters()) {
     text += fmt::format("{} {:.10g}\n", h.name, h.value);
   }
   if (gp.jitter() > 0) text += fmt::format("jitter {:.3g}\n", gp.jitter());
-  return text + fmt::format("log marginal likelihood {:.6f}\n", likelihood.value);
+  const double likelihood = gp.log_marginal_likelihood().value;
+  const auto targets = static_cast<double>(gp.y().rows() * gp.y().columns());
+  text += fmt::format("log marginal likelihood {:.6f}\n", likelihood);
+  if (fit.validation) {
+    text += fmt::format(
+        "negative log predictive density {:.6f} of rows held out, -log marginal likelihood {:.6f} "
+        "a target\n",
+        *fit.validation, -likelihood / targets);
+  }
+  return text;
+}
+
+Tensor targets_of(const Dataset& data, Index classes) {
+  return data.labels.empty() ? data.y : one_hot_targets(data.labels, classes);
+}
+
+/// The process before --optimize: of a trained deep kernel, or of the formula.
+GpFit condition(const GpFitOptions& options, std::optional<Model> model, Schema schema,
+                const Tensor& x, const Tensor& y) {
+  GaussianProcessOptions gp_options = options.gp;
+  gp_options.center_targets = !options.raw_targets;
+  if (options.kernel == DeepKernelCommand::kName) {
+    const Model network = options.deep.model(model, x.columns(), options.optimizer.seed);
+    DeepKernelFit deep = options.deep.fit(network, x, y, gp_options, options.noise);
+    return {.file = {.gp = std::move(deep.gp), .schema = std::move(schema), .model = deep.model},
+            .losses = std::move(deep.losses)};
+  }
+  const double variance = mean_variance(y);
+  const CovarianceKernel kernel = parse_option("--kernel", [&] {
+    return parse_kernel(full_formula(options.kernel, variance), x.columns(),
+                        model ? &*model : nullptr);
+  });
+  gp_options.noise = options.noise.value_or(kNoiseShare * variance);
+  GpFit fit{.file = {.gp = GaussianProcess(kernel, gp_options),
+                     .schema = std::move(schema),
+                     .model = std::move(model)}};
+  fit.file.gp.fit(x, y);
+  return fit;
 }
 
 int fit(const GpFitOptions& options) {
   const Task task = task_of(options.task);
   const CsvOptions csv = options.header.csv();
+  options.deep.expect_asked_for(options.kernel);
   expect_distinct({{"--out", options.out}},
                   {data_file(options.data), {"--features", options.features}});
   if (!options.out.empty()) expect_writable(options.out);
@@ -144,36 +209,31 @@ int fit(const GpFitOptions& options) {
   if (!options.features.empty()) model = load_model(options.features);
   const Rows rows = load_training_rows(options.data, {.target = options.target, .task = task}, csv);
   const Dataset data = first_rows(rows.data, options.rows);
+  const Split split = data.split(options.validation, options.optimizer.seed);
+  const Dataset& train = split.train;
   Schema schema{.feature_names = data.feature_names,
                 .class_names = data.class_names,
                 .target_name = data.target_name,
                 .standardizer = std::nullopt};
-  if (options.standardize) schema.standardizer = Standardizer::fit(data.x);
-  const Tensor y = data.labels.empty() ? data.y : one_hot_targets(data.labels, data.classes());
-  const double variance = mean_variance(y);
-  const CovarianceKernel kernel = parse_option("--kernel", [&] {
-    return parse_kernel(full_formula(options.kernel, variance), data.x.columns(),
-                        model ? &*model : nullptr);
-  });
-  GaussianProcessOptions gp_options = options.gp;
-  gp_options.noise = options.noise.value_or(kNoiseShare * variance);
-  gp_options.center_targets = !options.raw_targets;
-  GaussianProcessFile file{.gp = GaussianProcess(kernel, gp_options),
-                           .schema = std::move(schema),
-                           .model = std::move(model)};
-  file.gp.fit(file.schema.standardizer ? file.schema.standardizer->apply(data.x) : data.x, y);
-  std::optional<OptimizeResult> optimum;
-  if (options.optimize) optimum = file.gp.optimize(options.optimizer);
-  const LogMarginalLikelihood likelihood = file.gp.log_marginal_likelihood(true);
-  if (!options.out.empty()) save(file, options.out);
-  const OptimizeResult* const result = optimum ? &*optimum : nullptr;
+  if (options.standardize) schema.standardizer = Standardizer::fit(train.x);
+  const auto prepared = [scaling = schema.standardizer](const Tensor& x) {
+    return scaling ? scaling->apply(x) : x;
+  };
+  GpFit result = condition(options, std::move(model), std::move(schema), prepared(train.x),
+                           targets_of(train, data.classes()));
+  if (options.optimize) result.optimum = result.file.gp.optimize(options.optimizer);
+  if (split.test.rows() > 0) {
+    result.validation = result.file.gp.negative_log_predictive_density(
+        prepared(split.test.x), targets_of(split.test, data.classes()));
+  }
+  if (!options.out.empty()) save(result.file, options.out);
   if (options.json) {
-    std::cout << to_text(fit_json(file.gp, likelihood, result));
+    std::cout << to_text(fit_json(result));
     return kExitOk;
   }
-  std::cout << fmt::format("data {}: {} rows, {} features, {}\n", rows.name, data.rows(),
+  std::cout << fmt::format("data {}: {} rows, {} features, {}\n", rows.name, train.rows(),
                            data.x.columns(), target_text(data))
-            << fit_text(file.gp, likelihood, result);
+            << fit_text(result);
   if (!options.out.empty()) std::cout << fmt::format("wrote {}\n", options.out);
   return kExitOk;
 }
@@ -219,18 +279,27 @@ CsvTable gp_table(const Tensor& x, const GaussianProcessFile& file) {
 
 int predict_gp(const GpPredictOptions& options) {
   static_cast<void>(options.header.csv());
-  expect_distinct({{"--out", options.out == kStdoutPath ? "" : options.out}},
-                  {{"--model", options.model}, data_file(options.data)});
+  expect_distinct(
+      {{"--out", options.out == kStdoutPath ? "" : options.out}, {"--plot", options.plot}},
+      {{"--model", options.model}, data_file(options.data)});
   if (options.out != kStdoutPath) expect_writable(options.out);
+  if (!options.plot.empty()) expect_writable(options.plot);
   const auto limit = thread_limit(options.threads);
   const GaussianProcessFile file = load_gaussian_process(options.model, options.threads);
-  const CsvTable table = gp_table(inputs_for(options, file), file);
+  if (!options.plot.empty() && file.gp.x().columns() != 1) {
+    throw UsageError(
+        fmt::format("--plot: draws processes of one feature, not of {}", file.gp.x().columns()));
+  }
+  const Tensor x = inputs_for(options, file);
+  const CsvTable table = gp_table(x, file);
+  if (!options.plot.empty()) write_file(process_html(file, x, options.model), options.plot);
   if (options.out == kStdoutPath) {
     write_csv(table, std::cout);
     return kExitOk;
   }
   write_csv(table, options.out);
   std::cout << fmt::format("wrote {} predictions to {}\n", table.rows, options.out);
+  if (!options.plot.empty()) std::cout << fmt::format("wrote {}\n", options.plot);
   return kExitOk;
 }
 
@@ -264,9 +333,15 @@ std::shared_ptr<GpFitOptions> add_gp_fit(CLI::App& app) {
   app.add_option("--restarts", o.optimizer.restarts, "Further random starts of --optimize")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
-  app.add_option("--seed", o.optimizer.seed, "Of the random starts")
+  app.add_option("--seed", o.optimizer.seed,
+                 "Of the random starts, the rows held out and a deep kernel's initial weights")
       ->check(seed_text)
       ->capture_default_str();
+  app.add_option("--validation", o.validation,
+                 "Share of the rows to hold out, for their negative log predictive density")
+      ->check(share_text)
+      ->capture_default_str();
+  o.deep.add_to(app);
   app.add_flag("--json", o.json, "Print the result as JSON, with the gradient");
   app.add_option("--out", o.out, "File to write");
   add_threads(app, o.gp.threads);
@@ -276,7 +351,11 @@ ard_matern32, ard_matern52, constant(value), linear, polynomial(degree, offset),
 arc_cosine(order, weight_variance, bias_variance), nngp_relu(depth, weight_variance,
 bias_variance), nngp_erf, ntk_relu, ... of infinitely wide networks, learned, learned(layer); +, *, parentheses and
 numbers, which are variances. Arguments may be left out. A name alone gets the variance of the
-targets in front.
+targets in front. deep(KERNEL) compares what the model of --features makes of the rows.
+
+deep alone is an RBF kernel of a network's outputs; the network and the kernel are trained together
+by the log marginal likelihood. That has many hyperparameters to overfit with: look at the negative
+log predictive density of rows held out by --validation.
 
 )") + kDataHelp +
       R"(
@@ -284,6 +363,7 @@ targets in front.
 Examples:
   chainrule gp fit --data table.csv --target price --standardize --optimize --out gp.safetensors
   chainrule gp fit --data table.csv --kernel "2 * ard_rbf + linear" --optimize
+  chainrule gp fit --data table.csv --kernel deep --model 8-32-2 --standardize --validation 0.2
   chainrule gp fit --data digits --kernel learned --features digits.safetensors --noise 0.01)");
   return options;
 }
@@ -297,6 +377,9 @@ std::shared_ptr<GpPredictOptions> add_gp_predict(CLI::App& app) {
   app.add_option("--out", options->out,
                  "CSV file to write, a row for each row of the data; - is standard output")
       ->required();
+  app.add_option("--plot", options->plot,
+                 "HTML file with the mean, a band of two standard deviations and the data, for one "
+                 "feature");
   options->header.add_to(app);
   add_threads(app, options->threads);
   app.footer(
@@ -304,7 +387,7 @@ std::shared_ptr<GpPredictOptions> add_gp_predict(CLI::App& app) {
 the mean of each, and the variance they share.
 
 Example:
-  chainrule gp predict --model gp.safetensors --data new.csv --out predictions.csv)");
+  chainrule gp predict --model gp.safetensors --data new.csv --out predictions.csv --plot gp.html)");
   return options;
 }
 

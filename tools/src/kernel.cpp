@@ -12,6 +12,7 @@
 #include "chainrule/learn/load.hpp"
 #include "chainrule/learn/output.hpp"
 #include "commands.hpp"
+#include "kernel_plot.hpp"
 
 namespace chainrule::tools {
 namespace {
@@ -47,6 +48,7 @@ void GramOptions::add_to(CLI::App& app) {
                  "CSV file to write, a row for each row of --data and a number for each row of "
                  "--other, 17 digits, without header; - is standard output")
       ->required();
+  app.add_option("--plot", plot_, "HTML file with the matrix in colours");
   header_.add_to(app);
   compute_.add_threads_to(app);
 }
@@ -57,8 +59,9 @@ int GramOptions::run(const std::vector<NamedFile>& inputs,
   std::vector<NamedFile> read = inputs;
   read.push_back({"--data", data_});
   read.push_back({"--other", other_});
-  expect_distinct({{"--out", out_ == kToStdout ? "" : out_}}, read);
+  expect_distinct({{"--out", out_ == kToStdout ? "" : out_}, {"--plot", plot_}}, read);
   if (out_ != kToStdout) expect_writable(out_);
+  if (!plot_.empty()) expect_writable(plot_);
   const auto limit = compute_.allow_threads();
   const Tensor x = load_matrix(data_, csv);
   const bool has_other = !other_.empty();
@@ -69,6 +72,13 @@ int GramOptions::run(const std::vector<NamedFile>& inputs,
   }
   const Tensor result = gram(x, has_other ? &z : nullptr);
   expect_finite(result, "the kernel");
+  if (!plot_.empty()) {
+    if (result.rows() == 0 || result.columns() == 0) {
+      throw FormatError(fmt::format("--plot: a matrix of {} x {} has nothing to show",
+                                    result.rows(), result.columns()));
+    }
+    write_file(gram_html(result, has_other ? data_ + " and " + other_ : data_), plot_);
+  }
   if (out_ == kToStdout) {
     write_matrix_csv(result, std::cout);
     return kExitOk;
@@ -76,6 +86,7 @@ int GramOptions::run(const std::vector<NamedFile>& inputs,
   write_matrix_csv(result, out_);
   if (destination_of(out_).direct) return kExitOk;
   std::cout << fmt::format("wrote {} x {} numbers to {}\n", result.rows(), result.columns(), out_);
+  if (!plot_.empty()) std::cout << fmt::format("wrote {}\n", plot_);
   return kExitOk;
 }
 
@@ -85,10 +96,12 @@ Command add_kernel(CLI::App& app) {
   sub->footer(R"(`chainrule kernel KIND --help` explains a kind.
 
 Examples:
+  chainrule kernel rbf --data x.csv --length-scale 0.5 --out k.csv --plot k.html
+  chainrule kernel learned --data x.csv --model digits.safetensors --out k.csv
   chainrule kernel nngp --data x.csv --depth 3 --activation relu --out k.csv
   chainrule kernel ntk --data train.csv --other test.csv --activation erf --out k.csv)");
   const std::vector<std::string> kinds{"nngp", "ntk"};
-  std::vector<Command> commands;
+  std::vector<Command> commands = add_covariance_kernels(*sub);
   for (const std::string& kind : kinds) commands.push_back(add_infinite_kernel(*sub, kind));
   return [sub, commands] {
     const auto known = sub->get_subcommands([](const CLI::App*) { return true; });

@@ -14,7 +14,6 @@ namespace chainrule::tools {
 namespace {
 
 constexpr double kWidth = 860, kHeight = 300, kLeft = 78, kRight = 14, kTop = 30, kBottom = 30;
-constexpr int kCells = 56;  // of a heat map, in each direction
 
 // Round numbers in a range, about `count` of them.
 std::vector<double> round_numbers(double low, double high, int count) {
@@ -59,6 +58,15 @@ Frame frame_of(const LineChart& chart) {
   for (const ChartLine& line : chart.lines) {
     for (const auto& point : line.points) include(point.second);
   }
+  for (const ChartBand& band : chart.bands) {
+    for (const auto& point : band.points) {
+      include(point.low);
+      include(point.high);
+    }
+  }
+  for (const ChartDots& dots : chart.dots) {
+    for (const auto& point : dots.points) include(point.second);
+  }
   for (const auto& level : chart.levels) include(level.first);
   double margin = 0.06 * (frame.y_high - frame.y_low);
   if (!(margin > 0)) margin = std::max(1e-300, 0.1 * std::abs(frame.y_high) + 1e-12);
@@ -92,18 +100,58 @@ std::string axes(const LineChart& chart, const Frame& frame) {
   return text;
 }
 
-std::string legend(const LineChart& chart) {
-  std::string text;
-  double x = kWidth - kRight;
-  for (auto line = chart.lines.rbegin(); line != chart.lines.rend(); ++line) {
-    if (line->name.empty()) continue;
-    text += text_at(x, 18, "end", line->name);
-    x -= 7.0 * static_cast<double>(line->name.size()) + 10;
-    text += fmt::format("<line x1=\"{:.1f}\" y1=\"14\" x2=\"{:.1f}\" y2=\"14\" style=\"{}\"/>\n",
-                        x - 26, x, line->style);
-    x -= 44;
+// From the right, each with a sample of what it names.
+class Legend {
+ public:
+  /// `sample(x)` draws at [x - 26, x].
+  template <class Sample>
+  void add(const std::string& name, const Sample& sample) {
+    if (name.empty()) return;
+    text_ += text_at(x_, 18, "end", name);
+    x_ -= 7.0 * static_cast<double>(name.size()) + 10;
+    text_ += sample(x_);
+    x_ -= 44;
   }
-  return text;
+  const std::string& text() const { return text_; }
+
+ private:
+  double x_ = kWidth - kRight;
+  std::string text_;
+};
+
+std::string circle(double x, double y, std::string_view style) {
+  return fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2.2\" style=\"{}\"/>\n", x, y, style);
+}
+
+std::string legend(const LineChart& chart) {
+  Legend legend;
+  for (auto dots = chart.dots.rbegin(); dots != chart.dots.rend(); ++dots) {
+    legend.add(dots->name, [&](double x) { return circle(x - 8, 14, dots->style); });
+  }
+  for (auto line = chart.lines.rbegin(); line != chart.lines.rend(); ++line) {
+    legend.add(line->name, [&](double x) {
+      return fmt::format("<line x1=\"{:.1f}\" y1=\"14\" x2=\"{:.1f}\" y2=\"14\" style=\"{}\"/>\n",
+                         x - 26, x, line->style);
+    });
+  }
+  for (auto band = chart.bands.rbegin(); band != chart.bands.rend(); ++band) {
+    legend.add(band->name, [&](double x) {
+      return fmt::format("<rect x=\"{:.1f}\" y=\"8\" width=\"26\" height=\"12\" style=\"{}\"/>\n",
+                         x - 26, band->style);
+    });
+  }
+  return legend.text();
+}
+
+std::string polygon(const ChartBand& band, const Frame& frame) {
+  std::string text = fmt::format("<polygon style=\"{}\" points=\"", band.style);
+  for (const auto& point : band.points) {
+    text += fmt::format("{:.1f},{:.1f} ", frame.x(point.x), frame.y(point.high));
+  }
+  for (auto point = band.points.rbegin(); point != band.points.rend(); ++point) {
+    text += fmt::format("{:.1f},{:.1f} ", frame.x(point->x), frame.y(point->low));
+  }
+  return text + "\"/>\n";
 }
 
 std::string open_svg(double width, double height, std::string_view title) {
@@ -136,6 +184,7 @@ std::string colour(double t, bool around_zero) {
 std::string svg_line_chart(const LineChart& chart) {
   const Frame frame = frame_of(chart);
   std::string text = open_svg(kWidth, kHeight, chart.title) + axes(chart, frame);
+  for (const ChartBand& band : chart.bands) text += polygon(band, frame);
   for (const ChartLine& line : chart.lines) {
     text += fmt::format("<polyline style=\"fill:none;{}\" points=\"", line.style);
     for (const auto& [x, y] : line.points) {
@@ -143,18 +192,21 @@ std::string svg_line_chart(const LineChart& chart) {
     }
     text += "\"/>\n";
   }
+  for (const ChartDots& dots : chart.dots) {
+    for (const auto& [x, y] : dots.points) text += circle(frame.x(x), frame.y(y), dots.style);
+  }
   return text + legend(chart) + "</svg>\n";
 }
 
 std::string svg_heat_map(const HeatMap& map) {
-  constexpr double kSide = 280, kCell = kSide / kCells;
+  constexpr double kSide = 280, kCell = kSide / kHeatMapCells;
   const auto [x_low, x_high] = map.x_range;
   const auto [y_low, y_high] = map.y_range;
   std::vector<double> values;
-  for (int j = 0; j < kCells; ++j) {
-    for (int i = 0; i < kCells; ++i) {
-      values.push_back(map.value(x_low + (x_high - x_low) * (i + 0.5) / kCells,
-                                 y_low + (y_high - y_low) * (j + 0.5) / kCells));
+  for (int j = 0; j < kHeatMapCells; ++j) {
+    for (int i = 0; i < kHeatMapCells; ++i) {
+      values.push_back(map.value(x_low + (x_high - x_low) * (i + 0.5) / kHeatMapCells,
+                                 y_low + (y_high - y_low) * (j + 0.5) / kHeatMapCells));
     }
   }
   auto [least, most] = std::minmax_element(values.begin(), values.end());
@@ -165,13 +217,14 @@ std::string svg_heat_map(const HeatMap& map) {
   }
   const double span = high > low ? high - low : 1;
   std::string text = open_svg(kSide + 20, kSide + 70, map.title);
-  for (int j = 0; j < kCells; ++j) {
-    for (int i = 0; i < kCells; ++i) {
-      double t = (values[static_cast<std::size_t>(j * kCells + i)] - low) / span;
+  for (int j = 0; j < kHeatMapCells; ++j) {
+    for (int i = 0; i < kHeatMapCells; ++i) {
+      double t = (values[static_cast<std::size_t>(j * kHeatMapCells + i)] - low) / span;
       if (map.around_zero) t = 2 * t - 1;
-      text += fmt::format(
-          "<rect x=\"{:g}\" y=\"{:g}\" width=\"{:g}\" height=\"{:g}\" fill=\"{}\"/>\n", kCell * i,
-          28 + kCell * (kCells - 1 - j), kCell + 0.3, kCell + 0.3, colour(t, map.around_zero));
+      text +=
+          fmt::format("<rect x=\"{:g}\" y=\"{:g}\" width=\"{:g}\" height=\"{:g}\" fill=\"{}\"/>\n",
+                      kCell * i, 28 + kCell * (kHeatMapCells - 1 - j), kCell + 0.3, kCell + 0.3,
+                      colour(t, map.around_zero));
     }
   }
   text += text_at(0, kSide + 46, "start", fmt::format("x {:.4g} to {:.4g}", x_low, x_high));

@@ -15,16 +15,37 @@ struct ChartLine {
   std::string style;  ///< of SVG: stroke, stroke-dasharray, ...
 };
 
+/// What lies between two curves.
+struct ChartBand {
+  struct Point {
+    double x, low, high;
+  };
+  std::string name;
+  std::vector<Point> points;
+  std::string style;  ///< fill, ...
+};
+
+/// Points by themselves.
+struct ChartDots {
+  std::string name;
+  std::vector<std::pair<double, double>> points;
+  std::string style;  ///< fill, ...
+};
+
 struct LineChart {
   std::string title;
-  std::vector<ChartLine> lines;
-  std::vector<std::pair<double, std::string>> levels;  ///< horizontal lines and what they are
-  std::vector<double> ticks;                           ///< small marks on the axis of x
+  std::vector<ChartBand> bands{};
+  std::vector<ChartLine> lines{};
+  std::vector<ChartDots> dots{};
+  std::vector<std::pair<double, std::string>> levels{};  ///< horizontal lines and what they are
+  std::vector<double> ticks{};                           ///< small marks on the axis of x
   std::pair<double, double> x_range;
 };
 
-/// Lines with axes and a legend; as SVG for html_page(), in its colours.
+/// Lines and the rest with axes and a legend; as SVG for html_page(), in its colours.
 std::string svg_line_chart(const LineChart& chart);
+
+inline constexpr int kHeatMapCells = 56;  ///< in each direction
 
 struct HeatMap {
   std::string title;

@@ -98,6 +98,8 @@ void expect_number(std::string_view option, const std::optional<double>& value, 
   throw UsageError(fmt::format("{}: {}, expected {}", option, *value, expected));
 }
 
+}  // namespace
+
 Optimizer optimizer_of(const TrainOptions& o) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   expect_number("--learning-rate", o.learning_rate, kInfinity, "a finite number >= 0");
@@ -126,8 +128,6 @@ Optimizer optimizer_of(const TrainOptions& o) {
   parse_option("--optimizer", [&] { validate(optimizer); });
   return optimizer;
 }
-
-}  // namespace
 
 void TrainOptions::add_to(CLI::App& app) {
   add_data_options(app, *this);

@@ -56,7 +56,8 @@ struct TrainSettings {
   CsvOptions csv;
 };
 
-/// Throws UsageError, naming the option.
+// Both throw UsageError, naming the option.
+Optimizer optimizer_of(const TrainOptions& options);
 TrainSettings resolve(const TrainOptions& options);
 
 }  // namespace chainrule::tools

@@ -174,6 +174,7 @@ std::span<const WrongFormula> wrong_formulas() {
     add_reduction_formulas(result);
     add_loss_formulas(result);
     add_cross_entropy_formulas(result);
+    add_gp_formulas(result);
     return result;
   }();
   return formulas;

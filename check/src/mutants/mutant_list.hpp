@@ -33,6 +33,7 @@ void add_normalization_formulas(std::vector<WrongFormula>& formulas);
 void add_reduction_formulas(std::vector<WrongFormula>& formulas);
 void add_loss_formulas(std::vector<WrongFormula>& formulas);
 void add_cross_entropy_formulas(std::vector<WrongFormula>& formulas);
+void add_gp_formulas(std::vector<WrongFormula>& formulas);
 
 /// All of them.
 std::span<const WrongFormula> wrong_formulas();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -88,6 +89,8 @@ struct OpCase {
   const OpDef* op = nullptr;
   std::string variant;  ///< empty, or what differs: "smoothing", "at the kink"
   Mode mode = Mode::kTraining;
+  /// A batch is cut to so many rows, where an op's work grows faster than they do.
+  Index most_rows = std::numeric_limits<Index>::max();
   /// The sum of the terms of BackwardAccuracy for element (row, column) of input `input` of the op,
   /// in float64; null or 0: they are no larger than their sum.
   double (*terms)(const CaseInstance& instance, std::size_t input, Index row,

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 #include <type_traits>
 
 #include "chainrule/core/dtype.hpp"
@@ -43,6 +44,34 @@ struct TileRunner {
         },
         const_cast<void*>(static_cast<const void*>(&body)));
   }
+};
+
+/// Cholesky's a = L L^T.
+struct Factor {
+  double jitter = 0;           ///< what was added to each diagonal element
+  double log_determinant = 0;  ///< of a, with the jitter
+};
+
+/// Dense linear algebra over the whole batch, float64, by tiles on the threads of a run; filled in
+/// by the runtime, whose parallel_linear_algebra.hpp says what each function does and throws. The
+/// bits depend on the shapes alone.
+struct BatchAlgebra {
+  using In = MatrixView<const double>;
+  using Out = MatrixView<double>;
+
+  /// c = alpha op(a) op(b) + beta c, op a transpose where the flag says so.
+  void (*gemm)(const TileRunner& tiles, double alpha, In a, bool transpose_a, In b,
+               bool transpose_b, double beta, Out c) = nullptr;
+  /// The lower triangle of c = alpha a a^T + beta c.
+  void (*syrk)(const TileRunner& tiles, double alpha, In a, double beta, Out c) = nullptr;
+  /// The lower triangle of a becomes L; what is above it keeps its values. `who` is named in the
+  /// error.
+  Factor (*cholesky)(const TileRunner& tiles, std::string_view who, Out a,
+                     double max_jitter) = nullptr;
+  /// b becomes (L L^T)^-1 b.
+  void (*solve)(const TileRunner& tiles, In l, Out b) = nullptr;
+  /// inverse = (L L^T)^-1, both triangles.
+  void (*invert)(const TileRunner& tiles, In l, Out inverse) = nullptr;
 };
 
 /// What forward mode adds to a call of OpDef::jvp, backward_jvp and weight_gradient_jvp: the
@@ -98,6 +127,8 @@ struct OpContext {
 
   Epilogue epilogue;
   const TileRunner* tiles = nullptr;          ///< whole-batch ops only
+  const BatchAlgebra* algebra = nullptr;      ///< whole-batch ops only
+  double* workspace = nullptr;                ///< of OpDef::workspace doubles, 64-byte aligned
   const TangentOperands* tangents = nullptr;  ///< forward mode only
 
   template <class T>

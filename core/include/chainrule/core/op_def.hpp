@@ -86,6 +86,11 @@ struct OpDef {
   Shape (*saved)(const InferContext&) = nullptr;
   /// Floating-point operations of forward for one row.
   double (*flops_per_row)(const InferContext&) = nullptr;
+  /// Doubles that a whole-batch op works in when the batch has `rows` rows; grows with them. What
+  /// forward leaves there, backward and jvp find again. Null: none.
+  Index (*workspace)(const InferContext&, Index rows) = nullptr;
+  /// What forward of a whole-batch op computes beside flops_per_row, for all rows.
+  double (*batch_flops)(const InferContext&, Index rows) = nullptr;
 
   std::array<OpFunction, 2> forward{};
   std::array<OpFunction, 2> backward{};  ///< null: the op has no gradient
@@ -177,10 +182,10 @@ concept HasWeightGradientJvp = requires(const OpContext& context) {
 ///
 ///     kName, kTraits, infer(), forward<T>(), and backward<T>() with jvp<T>() or kNoGradient = true
 ///
-/// always, and saved(), flops_per_row(), finish<T>(), commit<T>(), weight_gradient<T>() where the
-/// traits call for them. A missing member is a compile error that says which. With
-/// backward_jvp<T>() (and weight_gradient_jvp<T>() beside a weight_gradient) the op has second
-/// derivatives.
+/// always, and saved(), flops_per_row(), workspace(), batch_flops(), finish<T>(), commit<T>(),
+/// weight_gradient<T>() where the traits call for them. A missing member is a compile error that
+/// says which. With backward_jvp<T>() (and weight_gradient_jvp<T>() beside a weight_gradient) the
+/// op has second derivatives.
 template <class Op>
 constexpr OpDef define_op() {
   static_assert(
@@ -216,6 +221,9 @@ constexpr OpDef define_op() {
   static_assert((Op::kTraits.kind == OpKind::kBatchReduction) == internal::HasFinish<Op>,
                 "a batch reduction, and nothing else, needs "
                 "`template <class T> static void finish(const OpContext&)`");
+  static_assert(
+      Op::kTraits.kind == OpKind::kWholeBatch || !requires { &Op::workspace; },
+      "only a whole-batch op has a workspace");
   static_assert((Op::kTraits.weight_input >= 0) == internal::HasWeightGradient<Op>,
                 "an op with a weight input, and no other, needs `template <class T> static void "
                 "weight_gradient(const OpContext&, Index first, Index count)`");
@@ -260,6 +268,8 @@ constexpr OpDef define_op() {
   def.defined_weight_gradient = def.weight_gradient;
   if constexpr (requires { &Op::saved; }) def.saved = &Op::saved;
   if constexpr (requires { &Op::flops_per_row; }) def.flops_per_row = &Op::flops_per_row;
+  if constexpr (requires { &Op::workspace; }) def.workspace = &Op::workspace;
+  if constexpr (requires { &Op::batch_flops; }) def.batch_flops = &Op::batch_flops;
   return def;
 }
 

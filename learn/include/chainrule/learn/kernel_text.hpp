@@ -14,7 +14,7 @@ namespace chainrule {
 ///
 ///     sum     = product { "+" product }
 ///     product = factor { "*" factor }
-///     factor  = NUMBER | NAME [ "(" NUMBER { "," NUMBER } ")" ] | "(" sum ")"
+///     factor  = NUMBER | NAME [ "(" NUMBER { "," NUMBER } ")" ] | "(" sum ")" | "deep" "(" sum ")"
 ///
 /// A number is a variance that scales the rest of its product: "2 * rbf(1.5) + linear". Names and
 /// their arguments, with what they are if left out: rbf(length_scale = 1), matern32, matern52;
@@ -22,7 +22,8 @@ namespace chainrule {
 /// polynomial(degree = 2, offset = 1); arc_cosine(order = 1, weight_variance = 1, bias_variance =
 /// 0); nngp_relu(depth = 1, weight_variance = 2, bias_variance = 0.1), ntk_relu, and so on
 /// for the activations of DualActivation::names(), nngp and ntk being those of relu, see
-/// nngp_kernel(); and, if there is a `model`, learned or learned(layer), see learned_kernel().
+/// nngp_kernel(); and, if there is a `model`, learned or learned(layer), see learned_kernel(), and
+/// deep(...) of a kernel for its outputs, see deep_kernel().
 ///
 /// ArgumentError, with the column of the text (from 1), for what is none of this or has arguments
 /// outside its domain.

@@ -74,6 +74,7 @@ inline constexpr BackwardAccuracy kBackwardAccuracy[] = {
      "p, s (1 + max x - x), s sum_k s_k (max x - x_k), s = softmax(x)"},
     {"softmax_cross_entropy_probabilities", 2, true,
      "p, s (1 + max x - x), s sum_k s_k (max x - x_k), s = softmax(x)"},
+    {"rbf_gp_nll", 1},
 };
 
 /// The row of that name; a factor of 4 and unknown terms for an op that the table does not have.

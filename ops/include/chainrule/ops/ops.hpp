@@ -9,6 +9,7 @@
 #include "chainrule/ops/columns.hpp"
 #include "chainrule/ops/dropout.hpp"
 #include "chainrule/ops/embedding.hpp"
+#include "chainrule/ops/gp_nll.hpp"
 #include "chainrule/ops/layer_norm.hpp"
 #include "chainrule/ops/losses.hpp"
 #include "chainrule/ops/matmul.hpp"

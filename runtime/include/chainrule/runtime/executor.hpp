@@ -86,9 +86,9 @@ class CHAINRULE_API Bindings {
 /// have the same bits either way. Several threads may run at once, each with its own workspace; the
 /// helpers serve one of them at a time, and the others run alone.
 ///
-/// run() allocates nothing once its thread has run before (OpenBLAS may, under GemmPath::kBlas) and
-/// takes no lock. For its own duration it sets the floating-point mode to round-to-nearest without
-/// flush-to-zero.
+/// run() takes no lock and, once its thread has run before, allocates nothing (GemmPath::kBlas may,
+/// and ops that factor matrices a list of tiles). It sets the floating-point mode to
+/// round-to-nearest without flush-to-zero while it lasts.
 class CHAINRULE_API Executor {
  public:
   /// The serial reference executor.

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "chainrule/core/export.hpp"
+#include "chainrule/core/op_context.hpp"
 #include "chainrule/core/tensor.hpp"
 #include "chainrule/runtime/executor.hpp"
 
@@ -91,5 +92,8 @@ CHAINRULE_API void solve_cholesky(std::type_identity_t<MatrixView<const T>> l, M
 template <class T>
 CHAINRULE_API void invert_cholesky(std::type_identity_t<MatrixView<const T>> l,
                                    MatrixView<T> inverse, const Executor& executor);
+
+/// What whole-batch ops see of all this, on whatever tiles run on.
+CHAINRULE_API const BatchAlgebra& batch_algebra() noexcept;
 
 }  // namespace chainrule

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "chainrule/core/tensor.hpp"
+#include "chainrule/learn/gaussian_process_file.hpp"
+
+namespace chainrule::tools {
+
+// Pages without anything outside them.
+
+/// A Gram matrix in colours, its first row at the top; of a large one means over blocks.
+std::string gram_html(const Tensor& gram, const std::string& name);
+
+/// Mean and 2 sigma band of a process of one input, with its data, from the least to the greatest
+/// of these inputs and of `x` [m, 1], which are raw (before standardization).
+std::string process_html(const GaussianProcessFile& file, const Tensor& x, const std::string& name);
+
+}  // namespace chainrule::tools
