@@ -9,6 +9,7 @@
 #include <numeric>
 #include <vector>
 
+#include "chainrule/check/failure_text.hpp"
 #include "chainrule/core/error.hpp"
 #include "chainrule/core/random.hpp"
 #include "derivative_table.hpp"
@@ -16,6 +17,7 @@
 namespace chainrule {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -141,9 +143,39 @@ TEST(CheckDerivative, AConstantAgreesWithZeroIfThatIsDeclared) {
   EXPECT_FALSE(check_derivative(
                    f, [](double) { return 1e-3; }, 3)
                    .ok());
-  EXPECT_FALSE(check_derivative([](double x) { return x; }, [](double) { return 1.0; }, 3,
-                                {.zero_derivative = true})
-                   .ok());
+}
+
+TEST(CheckDerivative, WhatIsDeclaredToBeZeroAndIsNotIsSaid) {
+  const auto f = [](double x) { return x; };
+  const FunctionCheckOptions zero{.zero_derivative = true};
+  const GradientReport both = check_derivative(
+      f, [](double) { return 1.0; }, 3, zero);
+  EXPECT_EQ(both.verdict(), Verdict::kDisagree);
+  EXPECT_EQ(both.worst()->reason, Reason::kNotZero);
+  EXPECT_EQ(both.worst()->error, 1);  // from the zero that was declared
+  EXPECT_THAT(both.failures,
+              ElementsAre(AllOf(HasSubstr("declared to be zero, and is not: 1 of 1 disagree"),
+                                HasSubstr("expected 0"), HasSubstr("error 1,"))));
+  EXPECT_THAT(failure_text(both),
+              HasSubstr("hint: backward and differences agree: it is the declaration"));
+  // Nor is it zero where zero is given.
+  const GradientReport none = check_derivative(
+      f, [](double) { return 0.0; }, 3, zero);
+  EXPECT_EQ(none.worst()->reason, Reason::kNotZero);
+  EXPECT_THAT(failure_text(none), ::testing::Not(HasSubstr("differences agree")));
+  // What is given is wrong where only that is not zero.
+  const GradientReport given =
+      check_derivative([](double) { return 5.0; }, [](double) { return 1.0; }, 3, zero);
+  EXPECT_EQ(given.verdict(), Verdict::kDisagree);
+  EXPECT_EQ(given.worst()->reason, Reason::kNone);
+}
+
+TEST(CheckDerivative, AZeroThatIsUnresolvedIsSaidToBeUndeclared) {
+  const auto f = [](double x) { return x < 3 ? 0.0 : 1.0; };  // a step, exactly at x
+  const auto zero = [](double) { return 0.0; };
+  const GradientReport report = check_derivative(f, zero, 3);
+  EXPECT_EQ(report.verdict(), Verdict::kUnresolved);
+  EXPECT_THAT(report.failures, ElementsAre(HasSubstr("zero everywhere, which was not declared")));
 }
 
 TEST(CheckDerivative, NotANumberDisagrees) {

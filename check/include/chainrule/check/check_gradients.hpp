@@ -69,15 +69,16 @@ struct GradientCheckOptions {
   const KernelTable* kernels = nullptr;
 };
 
-/// Why a comparison is unresolved.
+/// Why a comparison is unresolved, or, the last one, why it disagrees.
 enum class Reason : std::uint8_t {
-  kNone,       ///< it is not
+  kNone,       ///< it is not, or there is nothing to add
   kDomain,     ///< no step stays where the outputs are finite
   kDiverges,   ///< estimates from different steps do not agree: a jump, an infinite slope, noise
   kSaturated,  ///< the outputs do not move, but only because of rounding, theirs or in between
   kRounding,   ///< the rounding of the outputs hides the gradient
   kKink,       ///< a kink where none was declared
   kScales,     ///< large and small steps tell different derivatives: edges nearby, coarse rounding
+  kNotZero,    ///< declared to be zero, which differences say it is not, whatever was given
 };
 
 /// "saturated: no step moves the outputs" and so on; empty for kNone.
@@ -88,16 +89,17 @@ struct ElementCheck {
   Verdict verdict = Verdict::kAgree;
   Index row = -1;  ///< of the element; -1 along a random direction
   Index column = -1;
-  Index output = -1;      ///< of a Jacobian's entry: which output, row-major; else -1
-  double analytic = 0;    ///< what backward gave
-  double numeric = 0;     ///< what differences gave; of float32, what float64 gave if that agrees
-  double error = 0;       ///< |analytic - numeric|; infinite when either is not finite
+  Index output = -1;    ///< of a Jacobian's entry: which output, row-major; else -1
+  double analytic = 0;  ///< what backward gave
+  double numeric = 0;   ///< what differences gave; of float32, what float64 gave if that agrees
+  double error = 0;  ///< |analytic - numeric|, of kNotZero the larger of both; infinite when either
+                     ///< is not finite
   double tolerance = 0;   ///< the largest error that counts as agreement
   double error_bar = 0;   ///< estimated error of the differences
   double step = 0;        ///< the smallest step that they came from
   double left_slope = 0;  ///< one-sided slopes, for a kink
   double right_slope = 0;
-  Reason reason = Reason::kNone;  ///< why it is unresolved
+  Reason reason = Reason::kNone;  ///< why it is unresolved, or declared wrongly
 };
 
 /// One equation <v, J u> = <J^T v, u>, without any step size: its left side from the jvp of the
