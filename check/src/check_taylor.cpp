@@ -285,8 +285,8 @@ std::string text_of(const TaylorDirection& direction) {
 
 void require_valid(const TaylorOptions& options) {
   if (!(options.first_step > 0) || !std::isfinite(options.first_step)) {
-    throw ArgumentError(fmt::format("check_taylor: first_step is {}, expected a positive number",
-                                    options.first_step));
+    throw ArgumentError(fmt::format(
+        "check_taylor: first_step is {}, expected a positive, finite number", options.first_step));
   }
   // Any gradient has 1, and no more than 2 can be asked of the right one.
   if (!(options.least_order > 1 && options.least_order <= 2)) {

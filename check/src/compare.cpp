@@ -232,15 +232,18 @@ std::vector<double> output_weights(std::size_t count, DType dtype, std::uint64_t
 void require_valid(const CompareSettings& settings, std::string_view who) {
   const Tolerances& tolerances = settings.tolerances;
   if (!(settings.first_step > 0) || !std::isfinite(settings.first_step)) {
-    throw ArgumentError(
-        fmt::format("{}: first_step is {}, expected a positive number", who, settings.first_step));
+    throw ArgumentError(fmt::format("{}: first_step is {}, expected a positive, finite number", who,
+                                    settings.first_step));
   }
   for (const auto& [name, value] : {std::pair("relative_tolerance", tolerances.relative_tolerance),
                                     {"error_bars", tolerances.error_bars},
                                     {"roundings", tolerances.roundings},
+                                    {"float32_factor", tolerances.float32.factor},
+                                    {"float32_terms", tolerances.float32.terms},
                                     {"resolution", tolerances.resolution}}) {
-    if (value >= 0) continue;
-    throw ArgumentError(fmt::format("{}: {} is {}, expected 0 or more", who, name, value));
+    if (value >= 0 && std::isfinite(value)) continue;
+    throw ArgumentError(
+        fmt::format("{}: {} is {}, expected 0 or more, and finite", who, name, value));
   }
   for (const auto& [name, value] : {std::pair("max_jacobian", settings.max_jacobian),
                                     {"max_elements", settings.max_elements},

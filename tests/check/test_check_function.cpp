@@ -452,6 +452,14 @@ TEST(CheckFunction, RefusesOptionsThatMakeNoSense) {
   EXPECT_THROW(check({.resolution = kNaN}), ArgumentError);
   EXPECT_THROW(check({.samples = -1}), ArgumentError);
   EXPECT_THROW(check({.max_elements = -5}), ArgumentError);
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  EXPECT_THROW(check({.relative_tolerance = kInfinity}), ArgumentError);
+  EXPECT_THROW(check({.error_bars = kInfinity}), ArgumentError);
+  EXPECT_THROW(check({.roundings = kInfinity}), ArgumentError);
+  EXPECT_THROW(check({.resolution = kInfinity}), ArgumentError);
+  EXPECT_THROW(check({.max_jacobian = -1}), ArgumentError);
+  EXPECT_THROW(check({.directions = -1}), ArgumentError);
+  EXPECT_THROW(check({.max_failures = -1}), ArgumentError);
   EXPECT_TRUE(check({.samples = 0, .max_failures = 0}).ok());
 }
 
@@ -468,6 +476,29 @@ TEST(CheckFunction, RefusesWhatIsNoFunction) {
   EXPECT_THROW(check_jacobian(nullptr, waves_jacobian, point(2), 2), ArgumentError);
   EXPECT_THROW(check_jacobian(waves, nullptr, point(2), 2), ArgumentError);
   EXPECT_THROW(check_jacobian(waves, waves_jacobian, point(2), -1), ArgumentError);
+}
+
+TEST(CheckFunction, RefusesMoreOutputsThanFitInMemory) {
+  const auto nothing = [](In, Out) { FAIL(); };
+  const auto message = [](const auto& check) -> std::string {
+    try {
+      check();
+    } catch (const ArgumentError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  for (const Index outputs : {Index{1} << 40, Index{1} << 61}) {
+    EXPECT_THAT(message([&] { check_jacobian(nothing, nothing, point(2), outputs); }),
+                HasSubstr("got " + std::to_string(outputs) + " outputs, expected 0 to 268435456"));
+    EXPECT_THAT(message([&] {
+                  check_vector_jacobian_product(
+                      nothing, [](In, In, Out) {}, point(2), outputs);
+                }),
+                HasSubstr("expected 0 to 268435456"));
+  }
+  EXPECT_THAT(message([&] { check_jacobian(nothing, nothing, point(2), Index{1} << 28); }),
+              HasSubstr("got a Jacobian of 268435456 x 2 entries, expected at most 268435456"));
 }
 
 }  // namespace

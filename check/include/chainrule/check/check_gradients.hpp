@@ -243,8 +243,8 @@ struct CHAINRULE_API GradientReport {
 /// that compared nothing, gradients that are zero without being declared so, outputs that are not
 /// finite and gradients that differ when computed twice are failures too. Throws ArgumentError for
 /// a value that is no parameter or real input or does not influence the output, for a waiver that
-/// names no value checked, for options that make no sense (a first step of 0, a negative number),
-/// and whatever compile() and run throw.
+/// names no value checked, for an empty output, for options that make no sense (a first step of 0,
+/// a negative number, a tolerance that is not finite), and whatever compile() and run throw.
 CHAINRULE_API GradientReport check_gradients(const Graph& graph, Value output, const Feed& feed,
                                              const GradientCheckOptions& options = {});
 
