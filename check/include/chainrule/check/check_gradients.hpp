@@ -48,7 +48,9 @@ struct GradientCheckOptions {
   double roundings = 8;
   /// Tolerance of float32 in multiples of n u S; see check_gradients().
   double float32_factor = 4;
-  /// S is at least this: the terms that backward adds up may be larger than their sum.
+  /// S is at least this: the terms that backward adds up may be larger than their sum. S is that of
+  /// the whole, |dy/dx|, and does not see terms of several branches that cancel: of x - tanh(x) for
+  /// small x, 1 and -1 + x^2, whose rounding, 2^-24, may make a right gradient x^2 disagree. Say 1.
   double float32_terms = 0;
   /// A numeric gradient is resolved when its tolerance is below this part of the largest gradient
   /// of the tensor: much smaller elements are not compared any more exactly than that.
