@@ -97,10 +97,14 @@ internal::CompareSettings settings_of(const FunctionCheckOptions& options) {
   return settings;
 }
 
+// Of outputs, and of entries of a Jacobian that is held in memory: 2 GiB.
+constexpr Index kMaxNumbers = Index{1} << 28;
+
 template <class... Functions>
 void require(std::string_view name, Index outputs, const Functions&... functions) {
-  if (outputs < 0) {
-    throw ArgumentError(fmt::format("{}: got {} outputs, expected 0 or more", name, outputs));
+  if (outputs < 0 || outputs > kMaxNumbers) {
+    throw ArgumentError(
+        fmt::format("{}: got {} outputs, expected 0 to {}", name, outputs, kMaxNumbers));
   }
   if ((!functions || ...)) {
     throw ArgumentError(fmt::format("{}: got an empty function", name));
@@ -184,6 +188,13 @@ GradientReport check_jacobian(const VectorFunction& function, const JacobianFunc
                               std::span<const double> x, Index outputs,
                               const FunctionCheckOptions& options) {
   require("check_jacobian", outputs, function, jacobian);
+  const auto columns = static_cast<Index>(x.size());
+  if (columns > 0 && outputs > kMaxNumbers / columns) {
+    throw ArgumentError(
+        fmt::format("check_jacobian: got a Jacobian of {} x {} entries, expected at most {}; "
+                    "check_vector_jacobian_product() needs none",
+                    outputs, columns, kMaxNumbers));
+  }
   std::vector<double> entries = entries_of(jacobian, x, outputs);
   const bool same = same_bits(entries, entries_of(jacobian, x, outputs));
   GradientReport report = check_vector_jacobian_product(function, product_with(std::move(entries)),

@@ -61,11 +61,16 @@ CompareSettings settings_of(const std::vector<Value>& values, const GradientChec
   return settings;
 }
 
-std::vector<Value> values_to_check(const Graph& graph, Value output,
-                                   const GradientCheckOptions& options) {
+void require_output(const Graph& graph, Value output) {
+  if (!output) throw ArgumentError("check_gradients: the output is an empty value");
   if (output.graph() != &graph) {
     throw ArgumentError("check_gradients: the output belongs to another graph");
   }
+}
+
+std::vector<Value> values_to_check(const Graph& graph, Value output,
+                                   const GradientCheckOptions& options) {
+  require_output(graph, output);
   const std::vector<Value> leaves = differentiable_leaves(graph, output);
   for (const auto* values : {&options.with_respect_to, &options.zero_gradients, &options.kinks}) {
     for (const Value& value : *values) {
@@ -103,6 +108,8 @@ GradientReport check_graph(const Graph& graph, Value output, const Feed& feed,
   report.dtype = options.dtype;
   const std::vector<Value> values = values_to_check(graph, output, options);
   check_waivers(values, options);
+  const Index longest = longest_dimension(graph, output, rows_of_feed(feed));
+  CompareSettings settings = settings_of(values, options, float32, longest);
   if (values.empty()) {
     report.failures.push_back(fmt::format(
         "{}: nothing to differentiate by, so nothing was compared", describe(output.node())));
@@ -119,8 +126,6 @@ GradientReport check_graph(const Graph& graph, Value output, const Feed& feed,
   if (!probe.is_deterministic(weights, options.dtype)) {
     report.failures.push_back("running backward twice gives different bits");
   }
-  const Index longest = longest_dimension(graph, output, rows_of_feed(feed));
-  CompareSettings settings = settings_of(values, options, float32, longest);
   settings.batch_rows = rows_of_feed(feed);
   settings.forward_mode = true;
   compare_gradients(probe, settings, report);
@@ -132,9 +137,7 @@ GradientReport check_graph(const Graph& graph, Value output, const Feed& feed,
 
 GradientReport check_gradients(const Graph& graph, Value output, const Feed& feed,
                                const GradientCheckOptions& options) {
-  if (output.graph() != &graph) {
-    throw ArgumentError("check_gradients: the output belongs to another graph");
-  }
+  internal::require_output(graph, output);
   const Index rows = internal::rows_of_feed(feed);
   const internal::Float32Rule rule{.factor = options.float32_factor,
                                    .sum = internal::longest_dimension(graph, output, rows),

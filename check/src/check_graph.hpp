@@ -7,6 +7,9 @@
 
 namespace chainrule::internal {
 
+/// Throws ArgumentError for an empty output and one of another graph.
+void require_output(const Graph& graph, Value output);
+
 /// What to differentiate by; throws the ArgumentErrors of check_gradients().
 std::vector<Value> values_to_check(const Graph& graph, Value output,
                                    const GradientCheckOptions& options);

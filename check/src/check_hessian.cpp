@@ -19,6 +19,10 @@ GradientReport check_hessian(const Graph& graph, Value loss, const Feed& feed,
   GradientReport report;
   const std::vector<Value> values = internal::values_to_check(graph, loss, options);
   internal::check_waivers(values, options);
+  const Index rows = internal::rows_of_feed(feed);
+  internal::CompareSettings settings = internal::settings_of(
+      values, options, {.factor = options.float32_factor, .terms = options.float32_terms},
+      internal::longest_dimension(graph, loss, rows));
   if (values.empty()) {
     report.failures.push_back(fmt::format(
         "{}: nothing to differentiate by, so nothing was compared", describe(loss.node())));
@@ -31,9 +35,6 @@ GradientReport check_hessian(const Graph& graph, Value loss, const Feed& feed,
         fmt::format("the gradient of {}: is not finite", describe(loss.node())));
     return report;
   }
-  const Index rows = internal::rows_of_feed(feed);
-  internal::CompareSettings settings =
-      internal::settings_of(values, options, {}, internal::longest_dimension(graph, loss, rows));
   settings.batch_rows = rows;
   settings.what = "second derivative";
   settings.given = "forward over reverse gives";

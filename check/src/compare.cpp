@@ -48,12 +48,7 @@ class VariableCheck {
     for (Comparison& comparison : all.elements) count(judge_twice(comparison, sum));
     for (const Comparison& comparison : all.directions) count(judge(comparison, sum));
     for (Comparison& comparison : float32_only_) count(judge_twice(comparison, sum));
-    if (result_.verdict == Verdict::kDisagree) {
-      const ConstTensorView gradient = gradients.sum.view();
-      const auto hint =
-          gradient_hint(judged_, {gradient.rows, gradient.columns, settings_.batch_rows});
-      if (hint) result_.hint = hint->text;
-    }
+    if (result_.verdict == Verdict::kDisagree) result_.hint = hint(gradients.sum.view());
     for (const Comparison& comparison : all.jacobian) count(judge(comparison, each));
     return std::move(result_);
   }
@@ -108,6 +103,17 @@ class VariableCheck {
     return judge(comparison, scale);
   }
 
+  std::string hint(ConstTensorView gradient) const {
+    const ElementCheck& worst = result_.worst;
+    const bool right = std::abs(worst.analytic - worst.numeric) <= worst.tolerance;
+    if (worst.reason == Reason::kNotZero && right) {
+      return "backward and differences agree: it is the declaration that is wrong";
+    }
+    const auto found =
+        gradient_hint(judged_, {gradient.rows, gradient.columns, settings_.batch_rows});
+    return found ? found->text : "";
+  }
+
   void count(const ElementCheck& check) {
     judged_.push_back(check);
     tally(result_, check, expected_.waived, settings_.max_failures);
@@ -130,6 +136,12 @@ std::string place_of(const ElementCheck& check) {
   return fmt::format("of output {} at ({}, {})", check.output, check.row, check.column);
 }
 
+// Differences cannot resolve every gradient of exactly 0; a declaration can.
+std::string if_zero(const ValueCheck& check, const CompareSettings::Expectation& expected) {
+  const bool suggest = check.all_zero && !expected.zero && check.verdict != Verdict::kDisagree;
+  return suggest ? "; it is zero everywhere, which was not declared" : "";
+}
+
 std::string failure_of(const ValueCheck& check, const CompareSettings::Expectation& expected,
                        const CompareSettings& settings) {
   const std::string what =
@@ -145,14 +157,24 @@ std::string failure_of(const ValueCheck& check, const CompareSettings::Expectati
                          to_string(check.verdict), place_of(worst), why, settings.given,
                          worst.analytic);
     }
+    if (worst.reason == Reason::kNotZero) {
+      return fmt::format(
+          "{}: {}: {} of {} {}; worst {}: {} {:.12g} and differences {:.12g}, expected 0, error "
+          "{:.3g}, tolerance {:.3g}, step {:.3g}",
+          what, to_string(worst.reason), check.disagree, count, to_string(check.verdict),
+          place_of(worst), settings.given, worst.analytic, worst.numeric, worst.error,
+          worst.tolerance, worst.step);
+    }
     return fmt::format(
         "{}: {} of {} {}; worst {}{}: {} {:.12g}, expected {:.12g}, error {:.3g}, tolerance "
-        "{:.3g}, step {:.3g}",
+        "{:.3g}, step {:.3g}{}",
         what, check.verdict == Verdict::kDisagree ? check.disagree : check.unresolved, count,
         to_string(check.verdict), place_of(worst), why, settings.given, worst.analytic,
-        worst.numeric, worst.error, worst.tolerance, worst.step);
+        worst.numeric, worst.error, worst.tolerance, worst.step, if_zero(check, expected));
   }
-  if (check.waived == count) return what + ": is unresolved everywhere, which no waiver covers";
+  if (check.waived == count) {
+    return what + ": is unresolved everywhere, which no waiver covers" + if_zero(check, expected);
+  }
   if (check.all_zero && !expected.zero) {
     return what + ": is zero everywhere, which was not declared";
   }
@@ -210,15 +232,18 @@ std::vector<double> output_weights(std::size_t count, DType dtype, std::uint64_t
 void require_valid(const CompareSettings& settings, std::string_view who) {
   const Tolerances& tolerances = settings.tolerances;
   if (!(settings.first_step > 0) || !std::isfinite(settings.first_step)) {
-    throw ArgumentError(
-        fmt::format("{}: first_step is {}, expected a positive number", who, settings.first_step));
+    throw ArgumentError(fmt::format("{}: first_step is {}, expected a positive, finite number", who,
+                                    settings.first_step));
   }
   for (const auto& [name, value] : {std::pair("relative_tolerance", tolerances.relative_tolerance),
                                     {"error_bars", tolerances.error_bars},
                                     {"roundings", tolerances.roundings},
+                                    {"float32_factor", tolerances.float32.factor},
+                                    {"float32_terms", tolerances.float32.terms},
                                     {"resolution", tolerances.resolution}}) {
-    if (value >= 0) continue;
-    throw ArgumentError(fmt::format("{}: {} is {}, expected 0 or more", who, name, value));
+    if (value >= 0 && std::isfinite(value)) continue;
+    throw ArgumentError(
+        fmt::format("{}: {} is {}, expected 0 or more, and finite", who, name, value));
   }
   for (const auto& [name, value] : {std::pair("max_jacobian", settings.max_jacobian),
                                     {"max_elements", settings.max_elements},

@@ -39,7 +39,7 @@ struct CompareSettings {
 std::vector<double> output_weights(std::size_t count, DType dtype, std::uint64_t seed);
 
 /// Throws ArgumentError, in the name of `who`, for a first step that is not positive and finite, a
-/// tolerance that is negative or NaN, and a negative number of anything.
+/// tolerance that is negative or not finite, and a negative number of anything.
 void require_valid(const CompareSettings& settings, std::string_view who);
 
 /// Compares the gradients of every variable with differences and adds what it found, and each

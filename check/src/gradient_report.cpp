@@ -37,6 +37,8 @@ std::string_view to_string(Reason reason) noexcept {
       return "a kink that was not declared";
     case Reason::kScales:
       return "large and small steps give different derivatives";
+    case Reason::kNotZero:
+      return "declared to be zero, and is not";
   }
   return "unknown";
 }

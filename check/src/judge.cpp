@@ -23,6 +23,12 @@ double distance(double a, double b) {
   return error < kInfinity ? error : kInfinity;
 }
 
+double error_of(const ElementCheck& check) {
+  const double error = distance(check.analytic, check.numeric);
+  if (check.reason != Reason::kNotZero) return error;
+  return std::max({error, std::abs(check.analytic), std::abs(check.numeric)});
+}
+
 void unresolve(ElementCheck& check, Reason reason) {
   check.verdict = Verdict::kUnresolved;
   check.reason = reason;
@@ -94,8 +100,10 @@ void judge_float64(ElementCheck& check, const Comparison& comparison, const Scal
     check.tolerance +=
         tolerances.float32.factor * static_cast<double>(tolerances.longest_sum) * kDoubleUnit;
     // A non-zero gradient that is declared to be none is wrong, even if differences agree.
-    const bool zero = check.error <= check.tolerance && std::abs(numeric.value) <= check.tolerance;
+    if (std::abs(numeric.value) > check.tolerance) check.reason = Reason::kNotZero;
+    const bool zero = check.error <= check.tolerance && check.reason == Reason::kNone;
     check.verdict = zero ? Verdict::kAgree : Verdict::kDisagree;
+    check.error = error_of(check);
     return;
   }
   if (!numeric.moved) {
@@ -144,7 +152,7 @@ void add_float32(ElementCheck& check, const Comparison& comparison, double toler
   check.analytic = comparison.float32;
   if (settled) check.numeric = in_range_of_float32(comparison.analytic);
   check.tolerance = settled ? tolerance : check.tolerance + tolerance;
-  check.error = distance(check.analytic, check.numeric);
+  check.error = error_of(check);
   if (settled && !(check.error <= tolerance)) check.verdict = Verdict::kDisagree;
 }
 

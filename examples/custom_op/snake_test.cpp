@@ -39,7 +39,7 @@ TEST_F(SnakeTest, WantsANumberForEachColumn) {
   EXPECT_THROW(snake(x_, graph_.parameter("wide", {4})), chainrule::ShapeError);
 }
 
-// The last node of the graph, at random numbers.
+// The last op of the graph, at random numbers.
 TEST_F(SnakeTest, HasCorrectGradients) {
   snake(x_, a_);
   EXPECT_THAT(graph_, HasCorrectGradients());

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <vector>
 
+#include "chainrule/check/failure_text.hpp"
 #include "chainrule/core/error.hpp"
 #include "chainrule/core/random.hpp"
 #include "derivative_table.hpp"
@@ -16,6 +17,7 @@
 namespace chainrule {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -141,9 +143,39 @@ TEST(CheckDerivative, AConstantAgreesWithZeroIfThatIsDeclared) {
   EXPECT_FALSE(check_derivative(
                    f, [](double) { return 1e-3; }, 3)
                    .ok());
-  EXPECT_FALSE(check_derivative([](double x) { return x; }, [](double) { return 1.0; }, 3,
-                                {.zero_derivative = true})
-                   .ok());
+}
+
+TEST(CheckDerivative, WhatIsDeclaredToBeZeroAndIsNotIsSaid) {
+  const auto f = [](double x) { return x; };
+  const FunctionCheckOptions zero{.zero_derivative = true};
+  const GradientReport both = check_derivative(
+      f, [](double) { return 1.0; }, 3, zero);
+  EXPECT_EQ(both.verdict(), Verdict::kDisagree);
+  EXPECT_EQ(both.worst()->reason, Reason::kNotZero);
+  EXPECT_EQ(both.worst()->error, 1);  // from the zero that was declared
+  EXPECT_THAT(both.failures,
+              ElementsAre(AllOf(HasSubstr("declared to be zero, and is not: 1 of 1 disagree"),
+                                HasSubstr("expected 0"), HasSubstr("error 1,"))));
+  EXPECT_THAT(failure_text(both),
+              HasSubstr("hint: backward and differences agree: it is the declaration"));
+  // Nor is it zero where zero is given.
+  const GradientReport none = check_derivative(
+      f, [](double) { return 0.0; }, 3, zero);
+  EXPECT_EQ(none.worst()->reason, Reason::kNotZero);
+  EXPECT_THAT(failure_text(none), ::testing::Not(HasSubstr("differences agree")));
+  // What is given is wrong where only that is not zero.
+  const GradientReport given =
+      check_derivative([](double) { return 5.0; }, [](double) { return 1.0; }, 3, zero);
+  EXPECT_EQ(given.verdict(), Verdict::kDisagree);
+  EXPECT_EQ(given.worst()->reason, Reason::kNone);
+}
+
+TEST(CheckDerivative, AZeroThatIsUnresolvedIsSaidToBeUndeclared) {
+  const auto f = [](double x) { return x < 3 ? 0.0 : 1.0; };  // a step, exactly at x
+  const auto zero = [](double) { return 0.0; };
+  const GradientReport report = check_derivative(f, zero, 3);
+  EXPECT_EQ(report.verdict(), Verdict::kUnresolved);
+  EXPECT_THAT(report.failures, ElementsAre(HasSubstr("zero everywhere, which was not declared")));
 }
 
 TEST(CheckDerivative, NotANumberDisagrees) {
@@ -407,22 +439,6 @@ TEST(CheckFunction, WhatChangesFromCallToCallFails) {
   EXPECT_FALSE(check_vector_jacobian_product(changing, right, std::vector{2.0, 3.0}, 1).ok());
 }
 
-TEST(CheckFunction, RefusesOptionsThatMakeNoSense) {
-  const auto check = [](const FunctionCheckOptions& options) {
-    return check_derivative([](double x) { return std::exp(x); },
-                            [](double x) { return std::exp(x); }, 1, options);
-  };
-  for (const double step : {0.0, -1.0, kNaN, std::numeric_limits<double>::infinity()}) {
-    EXPECT_THROW(check({.first_step = step}), ArgumentError) << step;
-  }
-  EXPECT_THROW(check({.relative_tolerance = kNaN}), ArgumentError);
-  EXPECT_THROW(check({.error_bars = -1}), ArgumentError);
-  EXPECT_THROW(check({.resolution = kNaN}), ArgumentError);
-  EXPECT_THROW(check({.samples = -1}), ArgumentError);
-  EXPECT_THROW(check({.max_elements = -5}), ArgumentError);
-  EXPECT_TRUE(check({.samples = 0, .max_failures = 0}).ok());
-}
-
 TEST(CheckFunction, NoNumberIsMadeUpWhereTheDomainEnds) {
   const GradientReport report =
       check_derivative([](double x) { return std::asin(x); }, [](double) { return 7.07e5; }, 1);
@@ -436,6 +452,29 @@ TEST(CheckFunction, RefusesWhatIsNoFunction) {
   EXPECT_THROW(check_jacobian(nullptr, waves_jacobian, point(2), 2), ArgumentError);
   EXPECT_THROW(check_jacobian(waves, nullptr, point(2), 2), ArgumentError);
   EXPECT_THROW(check_jacobian(waves, waves_jacobian, point(2), -1), ArgumentError);
+}
+
+TEST(CheckFunction, RefusesMoreOutputsThanFitInMemory) {
+  const auto nothing = [](In, Out) { FAIL(); };
+  const auto message = [](const auto& check) -> std::string {
+    try {
+      check();
+    } catch (const ArgumentError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  for (const Index outputs : {Index{1} << 40, Index{1} << 61}) {
+    EXPECT_THAT(message([&] { check_jacobian(nothing, nothing, point(2), outputs); }),
+                HasSubstr("got " + std::to_string(outputs) + " outputs, expected 0 to 268435456"));
+    EXPECT_THAT(message([&] {
+                  check_vector_jacobian_product(
+                      nothing, [](In, In, Out) {}, point(2), outputs);
+                }),
+                HasSubstr("expected 0 to 268435456"));
+  }
+  EXPECT_THAT(message([&] { check_jacobian(nothing, nothing, point(2), Index{1} << 28); }),
+              HasSubstr("got a Jacobian of 268435456 x 2 entries, expected at most 268435456"));
 }
 
 }  // namespace

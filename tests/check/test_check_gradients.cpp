@@ -364,6 +364,23 @@ TEST(CheckGradients, RefusesWhatCannotBeDifferentiatedBy) {
   EXPECT_THROW(check_gradients(s.graph, y, feed, {.dtype = DType::kInt32}), ArgumentError);
   Graph other;
   EXPECT_THROW(check_gradients(other, y, feed), ArgumentError);
+  try {
+    check_gradients(s.graph, {}, feed);
+    FAIL() << "expected ArgumentError";
+  } catch (const ArgumentError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("the output is an empty value"));
+  }
+}
+
+// The derivative of x - tanh(x), about x^2, adds up 1 and -1 + x^2.
+TEST(CheckGradients, TermsThatCancelInFloat32CanBeDeclared) {
+  Subject s;
+  const Value x = s.input(), y = sub(x, tanh(x));
+  s.fill(1e-4, 1e-5);
+  EXPECT_TRUE(check_gradients(s.graph, y, s.feed()).ok());
+  const GradientReport declared =
+      check_gradients(s.graph, y, s.feed(), {.dtype = DType::kFloat32, .float32_terms = 1});
+  EXPECT_EQ(declared.values[0].disagree, 0) << declared.to_text();
 }
 
 TEST(CheckGradients, SaturationIsUnresolvedAndNeverDisagrees) {

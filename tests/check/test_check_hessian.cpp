@@ -47,6 +47,15 @@ TEST(CheckHessian, ComparesEveryEntryOfASmallOne) {
   EXPECT_EQ(report.values[0].forward_mode.comparisons(), 0);
 }
 
+TEST(CheckHessian, RefusesOptionsThatMakeNoSense) {
+  Network n;
+  const Value loss = mean_squared_error(n.y, n.t);
+  const RandomFeed random(loss);
+  EXPECT_THROW(check_hessian(n.graph, loss, random.feed(), {.first_step = 0}), ArgumentError);
+  EXPECT_THROW(check_hessian(n.graph, loss, random.feed(), {.float32_factor = -1}), ArgumentError);
+  EXPECT_THROW(check_hessian(n.graph, {}, random.feed()), ArgumentError);
+}
+
 TEST(CheckHessian, SamplesALargeOne) {
   Graph graph;
   const Value x = graph.input("x", {kBatch, 40}), w = graph.parameter("w", {40, 30});

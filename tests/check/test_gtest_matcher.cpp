@@ -89,6 +89,19 @@ TEST_F(Matcher, AGraphWithoutAnOpHasNoCorrectGradients) {
   EXPECT_THAT(GradientReport(), Not(HasCorrectGradients()));
 }
 
+TEST_F(Matcher, TheLastOpOfAGraphIsCheckedWhateverComesBehindIt) {
+  wrong();
+  graph_.parameter("unused", {2});
+  StringMatchResultListener listener;
+  EXPECT_FALSE(ExplainMatchResult(HasCorrectGradients(), graph_, &listener));
+  EXPECT_THAT(listener.str(), HasSubstr("hint: backward is 2 x too large"));
+  EXPECT_THAT(PrintToString(graph_), HasSubstr("3 nodes, the last op tanh_1 "));
+  Graph right;
+  tanh(right.input("x", {kBatch, 4}));
+  right.parameter("unused", {2});
+  EXPECT_THAT(right, HasCorrectGradients());
+}
+
 TEST_F(Matcher, PrintsWhatItLooksAt) {
   const Value y = right();
   EXPECT_THAT(PrintToString(y), HasSubstr("[batch, 4]"));

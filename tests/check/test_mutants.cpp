@@ -223,6 +223,7 @@ TEST(Mutants, NoSeedsMeansNoUndamagedOps) {
   const MutationReport report = check_mutants({.ops = {"add"}, .undamaged_seeds = 0});
   EXPECT_EQ(report.inputs, 0);
   EXPECT_GT(report.total, 0);
+  EXPECT_THROW(check_mutants({.ops = {"add"}, .undamaged_seeds = -1}), ArgumentError);
 }
 
 TEST(Mutants, AnUnknownNameListsTheOps) {

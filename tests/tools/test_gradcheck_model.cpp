@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -16,6 +17,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 using Arguments = std::vector<std::string>;
@@ -198,6 +200,49 @@ TEST_F(GradcheckModel, AGradientThatIsZeroEverywhereCanBeDeclared) {
   const Outcome unknown = run({"gradcheck", "--model", arguments[2], "--zero", "bias"});
   EXPECT_EQ(unknown.code, 2);
   EXPECT_THAT(unknown.err, HasSubstr("--zero: no tensor is called 'bias'"));
+}
+
+TEST_F(GradcheckModel, AWrongDeclarationIsSaidToBeWrong) {
+  const Outcome outcome = run({"gradcheck", "--model", flowers(), "--zero", "0.weight"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(
+      outcome.out,
+      AllOf(HasSubstr("10 of 10 disagree (declared to be zero, and is not)"),
+            HasSubstr("gradient of 0.weight [2, 5]: declared to be zero, and is not: 10 of"),
+            HasSubstr("expected 0, error "), HasSubstr("hint: backward and differences agree"),
+            Not(HasSubstr("what it should be"))));
+}
+
+TEST_F(GradcheckModel, AGradientThatIsZeroByChanceIsToBeDeclared) {
+  // Of the mean absolute error, with as many targets above the predictions as below.
+  const std::string path = save({Linear{1, 1}}, Laplace{});
+  const std::string data = file("balanced.csv", "x,y\n1,1e6\n2,-1e6\n3,1e6\n4,-1e6\n");
+  const Arguments arguments{"gradcheck", "--model", path, "--data", data};
+  const Outcome outcome = run(arguments);
+  EXPECT_EQ(outcome.code, 1) << outcome.out;
+  const char* const kAdvice =
+      "hint: if nothing depends on 0.bias here, declare it: --zero 0.bias\n";
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("FAILED 0.bias"), HasSubstr(kAdvice)));
+  Arguments waived = arguments, declared = arguments;
+  waived.insert(waived.end(), {"--waive", "0.bias"});
+  EXPECT_THAT(run(waived).out, HasSubstr(kAdvice));
+  declared.insert(declared.end(), {"--zero", "0.bias"});
+  EXPECT_EQ(run(declared).code, 0);
+}
+
+TEST_F(GradcheckModel, TheVerdictIsSaidEvenIfNoReportCanBeWritten) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
+  Arguments arguments{"gradcheck", "--model", flowers(), "--json", "/dev/full"};
+  const Outcome right = run(arguments);
+  EXPECT_EQ(right.code, 1);
+  EXPECT_THAT(right.out, HasSubstr("gradcheck: 5 checks of "));
+  EXPECT_THAT(right.err, HasSubstr("/dev/full"));
+  arguments.insert(arguments.end(), {"--zero", "0.weight"});
+  const Outcome wrong = run(arguments);
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_THAT(wrong.out,
+              AllOf(HasSubstr("FAILED 0.weight"), HasSubstr("gradcheck: 1 of 5 checks of ")));
+  EXPECT_THAT(wrong.err, HasSubstr("/dev/full"));
 }
 
 TEST_F(GradcheckModel, WaiversNameTensors) {

@@ -46,16 +46,12 @@ class Terminal {
   bool quiet_;
 };
 
-// Prints how it ended; a failure is an error.
-int conclude(Terminal& terminal, bool ok, const std::string& failures, const std::string& summary) {
-  const std::string line = "gradcheck: " + summary;
-  if (ok) {
-    terminal.conclude(line + "\n");
-    return kExitOk;
-  }
-  terminal.conclude(failures);
-  throw Error(line);
-}
+// How it ended.
+struct Conclusion {
+  bool ok;
+  std::string failures;
+  std::string summary;
+};
 
 template <class Run>
 void write_reports(const ReportFiles& files, const Run& run, std::string (*json)(const Run&),
@@ -63,6 +59,23 @@ void write_reports(const ReportFiles& files, const Run& run, std::string (*json)
   if (!files.json.empty()) write_file(json(run), files.json);
   if (!files.junit.empty()) write_file(junit(run), files.junit);
   if (!files.html.empty()) write_file(html(run), files.html);
+}
+
+// Prints how it ended and writes the reports; a failure is an error. What was found is said even
+// if a report cannot be written.
+template <class Write>
+int conclude(Terminal& terminal, const Conclusion& conclusion, Write&& write) {
+  const std::string line = "gradcheck: " + conclusion.summary;
+  if (!conclusion.ok) terminal.conclude(conclusion.failures);
+  try {
+    write();
+  } catch (const Error&) {
+    terminal.conclude(line + "\n");
+    throw;
+  }
+  if (!conclusion.ok) throw Error(line);
+  terminal.conclude(line + "\n");
+  return kExitOk;
 }
 
 int check_gradients_of(const GradcheckOptions& options, std::span<const SelectedOp> ops,
@@ -94,15 +107,19 @@ int check_gradients_of(const GradcheckOptions& options, std::span<const Selected
   }
   run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   terminal.lines(totals_text(run));
-  write_reports(options.reports, run, &gradcheck_json, &gradcheck_junit, &gradcheck_html);
 
   const std::size_t failed = run.failed();
   const std::string what =
       model ? options.model.model : fmt::format("{} op{}", ops.size(), ops.size() == 1 ? "" : "s");
-  return conclude(terminal, failed == 0, failures_text(run),
-                  fmt::format("{}{} checks of {} {} ({:.1f} s)",
-                              failed == 0 ? "" : fmt::format("{} of ", failed), run.records.size(),
-                              what, failed == 0 ? "agree" : "failed", run.seconds));
+  const Conclusion conclusion{
+      .ok = failed == 0,
+      .failures = failures_text(run),
+      .summary = fmt::format("{}{} checks of {} {} ({:.1f} s)",
+                             failed == 0 ? "" : fmt::format("{} of ", failed), run.records.size(),
+                             what, failed == 0 ? "agree" : "failed", run.seconds)};
+  return conclude(terminal, conclusion, [&] {
+    write_reports(options.reports, run, &gradcheck_json, &gradcheck_junit, &gradcheck_html);
+  });
 }
 
 int check_checker(const GradcheckOptions& options, std::span<const SelectedOp> ops,
@@ -118,9 +135,13 @@ int check_checker(const GradcheckOptions& options, std::span<const SelectedOp> o
               .op = [&](const MutationReport& report) { terminal.lines(table.lines(report)); }},
              run);
   terminal.lines("undamaged: " + undamaged_text(run.report) + "\n");
-  write_reports(options.reports, run, &mutants_json, &mutants_junit, &mutants_html);
-  return conclude(terminal, run.report.ok(), mutant_failures_text(run.report),
-                  fmt::format("{} ({:.1f} s)", caught_text(run.report), run.report.seconds));
+  const Conclusion conclusion{
+      .ok = run.report.ok(),
+      .failures = mutant_failures_text(run.report),
+      .summary = fmt::format("{} ({:.1f} s)", caught_text(run.report), run.report.seconds)};
+  return conclude(terminal, conclusion, [&] {
+    write_reports(options.reports, run, &mutants_json, &mutants_junit, &mutants_html);
+  });
 }
 
 int gradcheck(const GradcheckOptions& options, std::span<const OpCase> cases,

@@ -104,6 +104,17 @@ std::vector<std::string> biases_without_effect(const Model& model) {
   return names;
 }
 
+// What the command can do about a gradient of zero that nobody declared.
+std::string advice_on(const GradientReport& report) {
+  std::string text;
+  for (const ValueCheck& check : report.values) {
+    if (report.ok() || !check.all_zero || check.overall_verdict() == Verdict::kDisagree) continue;
+    text +=
+        fmt::format("hint: if nothing depends on {0} here, declare it: --zero {0}\n", check.name);
+  }
+  return text;
+}
+
 }  // namespace
 
 struct ModelChecker::State {
@@ -225,6 +236,7 @@ void ModelChecker::check(std::span<const DType> dtypes, const KernelTable& kerne
       GradientReport report =
           check_gradients(state_->network().graph(), state_->loss(), feed, options);
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+      const std::string advice = zero ? "" : advice_on(report);
       const Shape shape = report.values.empty() ? value.shape() : report.values.front().shape;
       run.records.push_back({.subject = name,
                              .name = name,
@@ -234,7 +246,8 @@ void ModelChecker::check(std::span<const DType> dtypes, const KernelTable& kerne
                              .seconds = seconds.count(),
                              .properties = {},
                              .report = std::move(report),
-                             .second_order = {}});
+                             .second_order = {},
+                             .advice = advice});
       observer.group(GradcheckGroup(run.records).last(1));
     }
   }

@@ -23,6 +23,7 @@ struct GradcheckRecord {
   GradientReport report;
   /// CaseReport::second_order; of a tensor without values.
   GradientReport second_order{};
+  std::string advice{};  ///< what to do where it failed; may be empty
 
   /// The worse verdict of the gradients and, where it was compared, second order.
   Verdict verdict() const;

@@ -80,7 +80,7 @@ std::string failures_text(const GradcheckRun& run) {
     ++shown;
     text += fmt::format("FAILED {}, {} {}, {}\n", record.name, run.of_model ? "shape" : "output",
                         record.shape, to_string(record.report.dtype));
-    text += indented(failure_text(record.report));
+    text += indented(failure_text(record.report) + record.advice);
   }
   if (failed > shown) text += fmt::format("... and {} more\n", failed - shown);
   return text;

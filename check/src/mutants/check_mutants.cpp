@@ -232,6 +232,10 @@ std::string_view to_string(MutantDetector detector) noexcept {
 
 MutationReport check_mutants(const MutationOptions& options) {
   const auto start = std::chrono::steady_clock::now();
+  if (options.undamaged_seeds < 0) {
+    throw ArgumentError(fmt::format("check_mutants: undamaged_seeds is {}, expected 0 or more",
+                                    options.undamaged_seeds));
+  }
   const std::vector<const OpDef*> ops = ops_named(options.ops);
   Campaign campaign(options);
   for (std::size_t k = 0; k < ops.size(); ++k) {

@@ -61,8 +61,9 @@ struct FunctionCheckOptions {
 /// Nothing is printed. Failures are, beside what disagrees or is unresolved: nothing compared, a
 /// derivative that is zero everywhere without being declared so, a point at which f or its
 /// derivative is not finite, and functions that give other numbers when called again. Throws
-/// ArgumentError for a negative number of outputs, an empty function, a first step that is not
-/// positive and any other negative option; exceptions of the functions pass through.
+/// ArgumentError for a negative number of outputs, more than 2^28 of them or of entries of a
+/// Jacobian, an empty function, a first step that is not positive and finite, a tolerance that is
+/// not finite and any other negative option; exceptions of the functions pass through.
 CHAINRULE_API GradientReport check_jacobian(const VectorFunction& function,
                                             const JacobianFunction& jacobian,
                                             std::span<const double> x, Index outputs,

@@ -48,7 +48,9 @@ struct GradientCheckOptions {
   double roundings = 8;
   /// Tolerance of float32 in multiples of n u S; see check_gradients().
   double float32_factor = 4;
-  /// S is at least this: the terms that backward adds up may be larger than their sum.
+  /// S is at least this: the terms that backward adds up may be larger than their sum. S is that of
+  /// the whole, |dy/dx|, and does not see terms of several branches that cancel: of x - tanh(x) for
+  /// small x, 1 and -1 + x^2, whose rounding, 2^-24, may make a right gradient x^2 disagree. Say 1.
   double float32_terms = 0;
   /// A numeric gradient is resolved when its tolerance is below this part of the largest gradient
   /// of the tensor: much smaller elements are not compared any more exactly than that.
@@ -69,15 +71,16 @@ struct GradientCheckOptions {
   const KernelTable* kernels = nullptr;
 };
 
-/// Why a comparison is unresolved.
+/// Why a comparison is unresolved, or, the last one, why it disagrees.
 enum class Reason : std::uint8_t {
-  kNone,       ///< it is not
+  kNone,       ///< it is not, or there is nothing to add
   kDomain,     ///< no step stays where the outputs are finite
   kDiverges,   ///< estimates from different steps do not agree: a jump, an infinite slope, noise
   kSaturated,  ///< the outputs do not move, but only because of rounding, theirs or in between
   kRounding,   ///< the rounding of the outputs hides the gradient
   kKink,       ///< a kink where none was declared
   kScales,     ///< large and small steps tell different derivatives: edges nearby, coarse rounding
+  kNotZero,    ///< declared to be zero, which differences say it is not, whatever was given
 };
 
 /// "saturated: no step moves the outputs" and so on; empty for kNone.
@@ -88,16 +91,17 @@ struct ElementCheck {
   Verdict verdict = Verdict::kAgree;
   Index row = -1;  ///< of the element; -1 along a random direction
   Index column = -1;
-  Index output = -1;      ///< of a Jacobian's entry: which output, row-major; else -1
-  double analytic = 0;    ///< what backward gave
-  double numeric = 0;     ///< what differences gave; of float32, what float64 gave if that agrees
-  double error = 0;       ///< |analytic - numeric|; infinite when either is not finite
+  Index output = -1;    ///< of a Jacobian's entry: which output, row-major; else -1
+  double analytic = 0;  ///< what backward gave
+  double numeric = 0;   ///< what differences gave; of float32, what float64 gave if that agrees
+  double error = 0;  ///< |analytic - numeric|, of kNotZero the larger of both; infinite when either
+                     ///< is not finite
   double tolerance = 0;   ///< the largest error that counts as agreement
   double error_bar = 0;   ///< estimated error of the differences
   double step = 0;        ///< the smallest step that they came from
   double left_slope = 0;  ///< one-sided slopes, for a kink
   double right_slope = 0;
-  Reason reason = Reason::kNone;  ///< why it is unresolved
+  Reason reason = Reason::kNone;  ///< why it is unresolved, or declared wrongly
 };
 
 /// One equation <v, J u> = <J^T v, u>, without any step size: its left side from the jvp of the
@@ -241,8 +245,8 @@ struct CHAINRULE_API GradientReport {
 /// that compared nothing, gradients that are zero without being declared so, outputs that are not
 /// finite and gradients that differ when computed twice are failures too. Throws ArgumentError for
 /// a value that is no parameter or real input or does not influence the output, for a waiver that
-/// names no value checked, for options that make no sense (a first step of 0, a negative number),
-/// and whatever compile() and run throw.
+/// names no value checked, for an empty output, for options that make no sense (a first step of 0,
+/// a negative number, a tolerance that is not finite), and whatever compile() and run throw.
 CHAINRULE_API GradientReport check_gradients(const Graph& graph, Value output, const Feed& feed,
                                              const GradientCheckOptions& options = {});
 

@@ -24,13 +24,30 @@ struct GradientSubject {
   Feed feed;
 };
 
+namespace internal {
+
+// The last node of a graph that is an op's; empty when there is none. A graph's values point at it
+// without const; checking changes nothing.
+inline Value last_op(const Graph& graph) {
+  for (NodeId id = static_cast<NodeId>(graph.size()); id-- > 0;) {
+    if (graph.node(id).kind == NodeKind::kOp) return {const_cast<Graph*>(&graph), id};
+  }
+  return {};
+}
+
+}  // namespace internal
+
 /// How GoogleTest shows what was checked.
 inline void PrintTo(const Value& value, std::ostream* out) {
   *out << (value ? describe(value.node()) : std::string("an empty value"));
 }
 inline void PrintTo(const Graph& graph, std::ostream* out) {
   *out << "a graph of " << graph.size() << " nodes";
-  if (graph.size() > 0) *out << ", the last " << describe(graph.node(NodeId(graph.size() - 1)));
+  if (graph.size() == 0) return;
+  const auto last = static_cast<NodeId>(graph.size() - 1);
+  const Value op = internal::last_op(graph);
+  const bool is_last = !op || op.id() == last;
+  *out << (is_last ? ", the last " : ", the last op ") << describe(graph.node(op ? op.id() : last));
 }
 inline void PrintTo(const GradientSubject& subject, std::ostream* out) {
   PrintTo(subject.output, out);
@@ -75,13 +92,6 @@ class CorrectGradientsMatcher {
   }
 
  private:
-  // A graph's values point at it without const; checking changes nothing.
-  static Value last_op(const Graph& graph) {
-    if (graph.size() == 0) return {};
-    const auto last = static_cast<NodeId>(graph.size() - 1);
-    if (graph.node(last).kind != NodeKind::kOp) return {};
-    return {const_cast<Graph*>(&graph), last};
-  }
   static bool explain(const std::string& text, std::ostream* out, bool matches = false) {
     if (out != nullptr) *out << '\n' << text;
     return matches;
@@ -99,7 +109,7 @@ class CorrectGradientsMatcher {
 
 /// Matches what check_gradients() finds no fault with; a failing assertion shows failure_text().
 ///
-///     EXPECT_THAT(graph, HasCorrectGradients());                        // its last node
+///     EXPECT_THAT(graph, HasCorrectGradients());                        // its last op
 ///     EXPECT_THAT(loss, HasCorrectGradients());                         // any Value
 ///     EXPECT_THAT(GradientSubject({loss, feed}), HasCorrectGradients());
 ///     EXPECT_THAT(loss, HasCorrectGradients(feed, options));

@@ -117,7 +117,8 @@ struct MutationOptions {
   std::vector<std::string> ops{};
   const KernelTable* kernels = nullptr;  ///< null: default_kernels()
   std::uint64_t seed = 1;
-  /// Seeds with which the undamaged ops are checked, one after the other.
+  /// Seeds with which the undamaged ops are checked, one after the other. ArgumentError for a
+  /// negative number.
   int undamaged_seeds = 1;
   std::function<void(const MutationProgress&)> progress{};
 };
