@@ -202,7 +202,7 @@ void dot_rows(const Value<B>* a, Index a_row, const Value<B>* column, Index inne
     B sums[kWidth];
     for (int r = 0; r < kWidth; ++r) sums[r] = dot_row<B>(a + (i + r) * a_row, column, inner);
     alignas(64) Value<B> totals[kWidth];
-    reduce_sums(sums).store_unaligned(totals);
+    fold_all(sums, Plus{}).store_unaligned(totals);
     for (int r = 0; r < kWidth; ++r) {
       Value<B>& to = *c.row(i + r);
       to = accumulate ? to + totals[r] : totals[r];
