@@ -158,6 +158,8 @@ void gemm_transposed(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate
   constexpr Index kMostColumns = 4 * kLanes<B>;
   alignas(64) T memory[kGemmRows * kMostColumns];
   const Index width = std::min<Index>(Tiles::most_vectors(c.columns), 4) * kLanes<B>;
+  // A large batch comes by in blocks: fetch the rows behind these.
+  const Index ahead = c.columns == 1 ? b.rows * a.column_stride : 0;
   for (Index i = 0; i < c.rows; i += width) {
     const Index count = std::min(width, c.rows - i);
     const Out<B> part{c.row(i), count, c.columns, c.ld};
@@ -175,7 +177,8 @@ void gemm_transposed(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate
                                           .c_ld = width,
                                           .inner = depth,
                                           .last = count % kLanes<B>,
-                                          .load_c = accumulate || k > 0});
+                                          .load_c = accumulate || k > 0,
+                                          .ahead = ahead});
       k += depth;
     } while (k < b.rows);
     transpose<B>(tile, part);
