@@ -70,8 +70,9 @@ void gemm_tile(const GemmTile<Value<B>>& tile) {
     });
   }
   for (Index k = 0; k < tile.inner; ++k) {
-    // Of one row the hardware fetches the rest itself, faster than by a request a line.
-    constexpr int kEvery = R == 1 ? 4 : 1;
+    // Of rows of x (gemm_transposed) the hardware fetches the rest itself, faster than by a request
+    // a line.
+    constexpr int kEvery = R == 1 && V <= 4 ? 4 : 1;
     unrolled<V>([&](auto v) {
       if constexpr (v % kEvery == 0) __builtin_prefetch(b + tile.ahead + v * kWidth, 0, 2);
     });
