@@ -8,6 +8,7 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <iostream>
 
 #include "chainrule/core/error.hpp"
@@ -44,6 +45,21 @@ template <class T>
 double fma_peak(const KernelTable& kernels) {
   static const double peak = measure_peak<T>(kernels);
   return peak;
+}
+
+double clock_rate() {
+  static const double rate = [] {
+    constexpr int kLinks = 2000;  // of one addition and one exclusive or, a cycle each
+    std::uint64_t value = 1, addend = 3, mask = 5;
+    benchmark::DoNotOptimize(addend);
+    benchmark::DoNotOptimize(mask);
+    const double seconds = least_seconds([&] {
+      for (int link = 0; link < kLinks; ++link) value = (value + addend) ^ mask;
+      benchmark::DoNotOptimize(value);
+    });
+    return 2 * kLinks / seconds;
+  }();
+  return rate;
 }
 
 double read_bandwidth(const KernelTable& kernels, Index bytes) {

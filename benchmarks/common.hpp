@@ -3,7 +3,9 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "chainrule/core/tensor.hpp"
 #include "chainrule/kernels/kernel_table.hpp"
@@ -14,6 +16,9 @@ namespace chainrule::bench {
 /// of several bursts.
 template <class T>
 double fma_peak(const KernelTable& kernels);
+
+/// Cycles per second of the core, measured once per process with a chain of additions.
+double clock_rate();
 
 /// Bytes per second that one thread reads of a buffer of `bytes` again and again: from L1, L2, L3
 /// or memory, as large as it is. The median of several passes.
@@ -31,6 +36,22 @@ double timed(benchmark::State& state, Body&& body) {
   for (auto _ : state) body();
   const std::chrono::duration<double> elapsed = Clock::now() - start;
   return elapsed.count() / static_cast<double>(state.iterations());
+}
+
+/// The least wall-clock seconds that one call of body takes, over some rounds of many.
+template <class Body>
+double least_seconds(Body&& body) {
+  using Clock = std::chrono::steady_clock;
+  constexpr int kRounds = 50;
+  constexpr int kCalls = 20;
+  double least = std::numeric_limits<double>::infinity();
+  for (int round = 0; round < kRounds; ++round) {
+    const auto start = Clock::now();
+    for (int call = 0; call < kCalls; ++call) body();
+    const std::chrono::duration<double> elapsed = Clock::now() - start;
+    least = std::min(least, elapsed.count() / kCalls);
+  }
+  return least;
 }
 
 /// Adds counters "flops" (floating-point operations per second) and "fma_fraction", the share of

@@ -52,7 +52,9 @@ Step::Step(const Workload& workload, DType dtype, int threads)
       plan_(compile(model_.network().graph(), options_)),
       workspace_(executor_.make_workspace(plan_, workload.batch)),
       bindings_(plan_),
-      x_(inputs_of(workload, dtype, Layout::kPadded)) {
+      // What is read from memory once should be nothing but numbers.
+      x_(inputs_of(workload, dtype,
+                   workload.task == Task::kGradient ? Layout::kDense : Layout::kPadded)) {
   bindings_.input(model_.network().x(), x_).parameters(model_.parameters());
   if (workload.task != Task::kPredict) {
     target_ = targets_of(workload, dtype, Layout::kPadded);

@@ -85,14 +85,19 @@ struct BatchReduction {
     const MatrixView<const T> dy = context.out_gradient<T>();
     const MatrixView<T> dx = context.in_gradient<T>(kX);
     const double denominator = divisor<T>(context);
+    const auto gradient = [&](double weight, Index j) {
+      const bool selected = weight != 0 && denominator != 0;
+      return selected ? static_cast<T>(weight * static_cast<double>(dy(0, j)) / denominator) : T{0};
+    };
+    if (context.input_count == 1 && dx.columns == 1 && dx.ld == 1 && !context.accumulates(kX)) {
+      std::fill_n(dx.data, dx.rows, gradient(1.0, 0));
+      return;
+    }
     for (Index i = 0; i < dx.rows; ++i) {
       const double weight =
           context.input_count == 1 ? 1.0 : static_cast<double>(context.input<T>(kWeights)(i, 0));
-      const bool selected = weight != 0 && denominator != 0;
       for (Index j = 0; j < dx.columns; ++j) {
-        const T gradient =
-            selected ? static_cast<T>(weight * static_cast<double>(dy(0, j)) / denominator) : T{0};
-        dx(i, j) = context.accumulates(kX) ? dx(i, j) + gradient : gradient;
+        dx(i, j) = context.accumulates(kX) ? dx(i, j) + gradient(weight, j) : gradient(weight, j);
       }
     }
   }

@@ -17,10 +17,10 @@ struct BlockRule {
   Index block_rows;
 };
 
-// Small enough that several workers share a small batch. A function of the batch alone, because
-// partial sums are added block by block.
-constexpr std::array<BlockRule, 2> kBlockRules = {{{64, 16}, {256, 32}}};
-constexpr Index kLargestBlock = 64;
+// Small enough that several workers share a small batch, large enough that a large one's partial
+// sums are little beside it. A function of the batch alone, because those are added block by block.
+constexpr std::array<BlockRule, 3> kBlockRules = {{{64, 16}, {256, 32}, {16384, 64}}};
+constexpr Index kLargestBlock = 128;
 
 // Weights of a megabyte are read from L3 or memory once a stripe; activations of 128 rows still
 // stay in L2.

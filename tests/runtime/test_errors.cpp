@@ -281,7 +281,7 @@ TEST(PartialBatch, FewerRowsOnALargerWorkspaceAreThatBatch) {
 TEST(Blocks, AreAFunctionOfTheRowsAlone) {
   EXPECT_EQ(Plan::block_rows(1), 16);
   Index most = 0;
-  for (Index rows = 0; rows <= 700; ++rows) {
+  for (Index rows = 0; rows <= 20000; ++rows) {
     EXPECT_GE(Plan::block_rows(rows), rows == 0 ? 0 : Plan::block_rows(rows - 1));
     most = std::max(most, (rows + Plan::block_rows(rows) - 1) / Plan::block_rows(rows));
     EXPECT_EQ(Plan::max_blocks(rows), std::max<Index>(most, 1)) << rows;

@@ -57,6 +57,12 @@ void add_bias(In<B> x, const Value<B>* bias, Out<B> y) {
 
 template <class B>
 void column_sum(In<B> x, Value<B>* out, bool accumulate) {
+  if (x.columns == 1) {  // no vector to fill
+    Value<B> sum = accumulate ? *out : Value<B>(0);
+    for (Index i = 0; i < x.rows; ++i) sum += *x.row(i);
+    *out = sum;
+    return;
+  }
   constexpr int kUnroll = 4;  // independent chains hide the latency of the addition
   const B zero(Value<B>(0));
   Index j = 0;
@@ -80,6 +86,10 @@ void column_sum(In<B> x, Value<B>* out, bool accumulate) {
 
 template <class B>
 void column_sum_double(In<B> x, double* out) {
+  if (x.columns == 1) {
+    for (Index i = 0; i < x.rows; ++i) *out += static_cast<double>(*x.row(i));
+    return;
+  }
   for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
     const Index count = std::min(kLanes<B>, x.columns - j);
     double start[kLanes<B>] = {};

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+
 #include "rowwise.hpp"
 
 // Softmax cross-entropy from logits. With smoothing s over C classes the target becomes
@@ -30,23 +31,18 @@ template <class B>
 void cross_entropy(In<B> x, MatrixView<const std::int32_t> labels, double smoothing, Out<B> loss,
                    Out<B> probabilities) {
   using T = Value<B>;
-  const T keep = static_cast<T>(1.0 - smoothing);
-  const T spread = static_cast<T>(smoothing / static_cast<double>(x.columns));
-  for (Index i = 0; i < x.rows; ++i) {
-    const T* row = x.row(i);
-    const T at_label = row[labels(i, 0)];
-    T shift;
-    if (smoothing == 0.0) {
-      const T log_sum = softmax_row<B>(row, probabilities.row(i), x.columns, shift);
-      loss(i, 0) = log_sum - (at_label - shift);
-      continue;
-    }
-    shift = row_max<B>(row, x.columns);
-    const T sum = sum_over_row<B>(
-        x.columns, [&](Index j, auto lanes) { return lanes.load(row + j) - B(shift); });
-    const T log_sum = softmax_row<B>(row, probabilities.row(i), x.columns, shift);
-    loss(i, 0) = log_sum - keep * (at_label - shift) - spread * sum;
-  }
+  const B keep(static_cast<T>(1.0 - smoothing));
+  const B spread(static_cast<T>(smoothing / static_cast<double>(x.columns)));
+  for_each_row_block<B>(x.rows, [&](Index first, Index count) {
+    const SoftmaxBlock<B> block(x, probabilities, first, count);
+    T values[kLanes<B>] = {};
+    for (Index r = 0; r < count; ++r) values[r] = x(first + r, labels(first + r, 0));
+    const B at_label = B::load_unaligned(values) - block.shift;
+    B row_loss = fnma(keep, at_label, vlog(block.sum));
+    if (smoothing != 0.0) row_loss = fnma(spread, block.sum_shifted(x), row_loss);
+    row_loss.store_unaligned(values);
+    for (Index r = 0; r < count; ++r) loss(first + r, 0) = values[r];
+  });
 }
 
 template <class B>
@@ -76,20 +72,20 @@ void soft_cross_entropy(In<B> x, In<B> target, double smoothing, Out<B> loss,
   const B keep(static_cast<T>(1.0 - smoothing));
   const B spread(static_cast<T>(smoothing / static_cast<double>(x.columns)));
   const B zero(T(0));
-  for (Index i = 0; i < x.rows; ++i) {
-    const T shift = row_max<B>(x.row(i), x.columns);
-    const T log_sum = std::log(sum_over_row<B>(
-        x.columns, [&](Index j, auto lanes) { return vexp(lanes.load(x.row(i) + j) - B(shift)); }));
+  for_each_row_block<B>(x.rows, [&](Index first, Index count) {
+    const SoftmaxBlock<B> block(x, probabilities, first, count);
+    const RowValues<B> shifts(block.shift), log_sums(vlog(block.sum));
     // -sum(target * log_softmax): also right where the target does not sum to 1.
-    loss(i, 0) = sum_over_row<B>(x.columns, [&](Index j, auto lanes) {
-      const B t = fma(keep, lanes.load(target.row(i) + j), spread);
-      const B minus_log = B(log_sum) - (lanes.load(x.row(i) + j) - B(shift));
-      return select(t == zero, zero, t * minus_log);
-    });
-    if (probabilities.data == nullptr) continue;
-    T unused;
-    softmax_row<B>(x.row(i), probabilities.row(i), x.columns, unused);
-  }
+    for (Index r = 0; r < count; ++r) {
+      const T* const from = x.row(first + r);
+      const T* const to = target.row(first + r);
+      loss(first + r, 0) = sum_over_row<B>(x.columns, [&](Index j, auto lanes) {
+        const B t = fma(keep, lanes.load(to + j), spread);
+        const B minus_log = log_sums[r] - (lanes.load(from + j) - shifts[r]);
+        return select(t == zero, zero, t * minus_log);
+      });
+    }
+  });
 }
 
 template <class B>

@@ -158,6 +158,8 @@ void gemm_transposed(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate
   constexpr Index kMostColumns = 4 * kLanes<B>;
   alignas(64) T memory[kGemmRows * kMostColumns];
   const Index width = std::min<Index>(Tiles::most_vectors(c.columns), 4) * kLanes<B>;
+  // A large batch comes by in blocks: fetch the rows behind these.
+  const Index ahead = c.columns == 1 ? b.rows * a.column_stride : 0;
   for (Index i = 0; i < c.rows; i += width) {
     const Index count = std::min(width, c.rows - i);
     const Out<B> part{c.row(i), count, c.columns, c.ld};
@@ -175,7 +177,8 @@ void gemm_transposed(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate
                                           .c_ld = width,
                                           .inner = depth,
                                           .last = count % kLanes<B>,
-                                          .load_c = accumulate || k > 0});
+                                          .load_c = accumulate || k > 0,
+                                          .ahead = ahead});
       k += depth;
     } while (k < b.rows);
     transpose<B>(tile, part);
@@ -202,7 +205,7 @@ void dot_rows(const Value<B>* a, Index a_row, const Value<B>* column, Index inne
     B sums[kWidth];
     for (int r = 0; r < kWidth; ++r) sums[r] = dot_row<B>(a + (i + r) * a_row, column, inner);
     alignas(64) Value<B> totals[kWidth];
-    reduce_sums(sums).store_unaligned(totals);
+    fold_all(sums, Plus{}).store_unaligned(totals);
     for (int r = 0; r < kWidth; ++r) {
       Value<B>& to = *c.row(i + r);
       to = accumulate ? to + totals[r] : totals[r];

@@ -70,7 +70,12 @@ void gemm_tile(const GemmTile<Value<B>>& tile) {
     });
   }
   for (Index k = 0; k < tile.inner; ++k) {
-    unrolled<V>([&](auto v) { __builtin_prefetch(b + tile.ahead + v * kWidth, 0, 2); });
+    // Of rows of x (gemm_transposed) the hardware fetches the rest itself, faster than by a request
+    // a line.
+    constexpr int kEvery = R == 1 && V <= 4 ? 4 : 1;
+    unrolled<V>([&](auto v) {
+      if constexpr (v % kEvery == 0) __builtin_prefetch(b + tile.ahead + v * kWidth, 0, 2);
+    });
     B b_row[V];
     unrolled<V>([&](auto v) { b_row[v] = load_vector(b, v); });
     unrolled<R>([&](auto r) {

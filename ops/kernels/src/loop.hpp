@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstring>
 #include <type_traits>
 #include <utility>
 
@@ -21,17 +22,42 @@ void unrolled(Body body) {
   (std::make_integer_sequence<int, N>{});
 }
 
-/// The sums of the lanes of one vector a lane, each with the bits of reduce_sum(). Interleaving two
+/// The lanes of one vector a lane folded by op, each with the bits of fold(). Interleaving two
 /// vectors brings the halves of both under each other: once a level of the tree.
-template <class B, int Half = static_cast<int>(kLanes<B>) / 2>
-B reduce_sums(B* x) {
+template <class B, class Op, int Half = static_cast<int>(kLanes<B>) / 2>
+B fold_all(B* x, Op op) {
   unrolled<Half>([&](auto i) {
     const auto [low, high] = interleave(x[i], x[i + Half]);
-    x[i] = low + high;
+    x[i] = op(low, high);
   });
-  if constexpr (Half > 1) return reduce_sums<B, Half / 2>(x);
+  if constexpr (Half > 1) return fold_all<B, Op, Half / 2>(x, op);
   return x[0];
 }
+
+/// Row r of up to as many rows as a vector has lanes, folded to lane r: partial(r) is a vector of
+/// its parts. The bits do not depend on `count`.
+template <class B, class Op, class Partial>
+B fold_rows(Index count, Op op, Partial partial) {
+  if (count == kLanes<B>) {
+    B x[kLanes<B>];
+    for (Index r = 0; r < kLanes<B>; ++r) x[r] = partial(r);
+    return fold_all(x, op);
+  }
+  Value<B> values[kLanes<B>] = {};
+  for (Index r = 0; r < count; ++r) values[r] = fold(partial(r), op);
+  return B::load_unaligned(values);
+}
+
+/// The lanes of a vector one by one, each on all lanes.
+template <class B>
+class RowValues {
+ public:
+  explicit RowValues(B values) { std::memcpy(values_, &values, sizeof values_); }
+  B operator[](Index r) const { return B(values_[r]); }
+
+ private:
+  Value<B> values_[kLanes<B>];
+};
 
 /// Access to one whole vector of a row.
 template <class B>
@@ -56,7 +82,7 @@ struct Part {
 /// The loop that owns the tails: body(j, lanes) for the vectors of a row that begin at column j,
 /// `lanes` being a Whole or, once at most, a Part.
 template <class B, class Body>
-void for_each_vector(Index columns, Body&& body) {
+[[gnu::always_inline]] inline void for_each_vector(Index columns, Body&& body) {
   Index j = 0;
   for (; j + kLanes<B> <= columns; j += kLanes<B>) body(j, Whole<B>{});
   if (j < columns) body(j, Part<B>{columns - j});
@@ -88,14 +114,18 @@ void map_into(bool accumulate, Out<B> y, Body body, Inputs... inputs) {
   }
 }
 
-/// Sum over a row's columns of term(j, lanes).
+/// Sum over a row's columns of term(j, lanes), as one sum a lane.
 template <class B, class Term>
-Value<B> sum_over_row(Index columns, Term term) {
+[[gnu::always_inline]] inline B lane_sums(Index columns, Term term) {
   B sum(Value<B>(0));
   for_each_vector<B>(columns, [&](Index j, auto lanes) {
     sum = sum + lanes.keep(term(j, lanes), B(Value<B>(0)));
   });
-  return reduce_sum(sum);
+  return sum;
+}
+template <class B, class Term>
+Value<B> sum_over_row(Index columns, Term term) {
+  return reduce_sum(lane_sums<B>(columns, term));
 }
 
 }  // namespace chainrule::simd

@@ -62,12 +62,12 @@ struct BinaryCrossEntropy {
   B value(B x, B t) const {
     const B zero(Value<B>(0));
     // max(x, 0) - x t with x factored out, which cannot cancel.
-    return x * (select(x > zero, B(Value<B>(1)), zero) - t) + log1p_unit(vexp(-abs(x)));
+    return x * (select(x > zero, B(Value<B>(1)), zero) - t) + log1p_unit(exp_of_minus_abs(x));
   }
   B gradient(B x, B t) const { return sigmoid(x) - t; }
   B slope(B x, B t) const {
     const B one(Value<B>(1));
-    const B e = vexp(-abs(x));
+    const B e = exp_of_minus_abs(x);
     const B tail = e / (one + e);
     return select(x > B(Value<B>(0)), (one - t) - tail, tail - t);
   }
@@ -132,7 +132,7 @@ struct NegativeBinomial {
   B value(B x, B t) const {
     const B zero(Value<B>(0));
     const B u = x + log_alpha;
-    const B tail = log1p_unit(vexp(-abs(u)));
+    const B tail = log1p_unit(exp_of_minus_abs(u));
     return fma(r, at_least(u, zero) + tail, t * (at_least(zero - u, zero) + tail + log_alpha));
   }
   B gradient(B x, B t) const {
@@ -143,7 +143,7 @@ struct NegativeBinomial {
   B slope(B x, B t) const {
     const B one(Value<B>(1));
     const B u = x + log_alpha;
-    const B e = vexp(-abs(u));
+    const B e = exp_of_minus_abs(u);
     const B near = one / (one + e);  // sigmoid(|u|)
     const B far = e / (one + e);
     const auto positive = u > B(Value<B>(0));

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
+#include <iterator>
 #include <limits>
 #include <utility>
 
 #include "math_coefficients.hpp"
+#include "math_tables.hpp"
 #include "simd.hpp"
 
 // Elementary functions on batches. Accuracy: chainrule/kernels/accuracy.hpp. All of them return NaN
@@ -21,19 +24,42 @@ B polynomial(B x, const Value<B> (&c)[N]) {
   return y;
 }
 
-/// exp(x) = 2^power * (1 + excess), |excess| < 0.42. Precise also carries what rounding takes from
+/// Tables are read where that takes an instruction and pays for the float32 functions below.
+template <class B>
+inline constexpr bool kTabled = kHasTables && sizeof(Value<B>) == sizeof(float);
+
+/// A function on [0, Table::kBound], by a table of polynomials (tools/math_tables.cpp).
+template <class Table, class B>
+B by_pieces(B x) {
+  constexpr int kDegree = static_cast<int>(std::size(Table::kCoefficients)) - 1;
+  constexpr WordOf<B> kHead = ~WordOf<B>{0} << Table::kShift;
+  const B origin(Table::kOrigin);
+  const Word<B> bits = to_bits(x + origin);
+  const B distance = x - (from_bits<B>(bits & Word<B>(kHead)) - origin);
+  const Word<B> piece = bits >> Table::kShift;
+  B y = look_up(Table::kCoefficients[kDegree], piece);
+  [&]<int... I>(std::integer_sequence<int, I...>) {
+    ((y = fma(y, distance, look_up(Table::kCoefficients[kDegree - 1 - I], piece))), ...);
+  }
+  (std::make_integer_sequence<int, kDegree>{});
+  return y;
+}
+
+/// exp(x) = 2^power * (1 + excess), |excess| < 0.5. Precise also carries what rounding takes from
 /// the reduced argument, which matters where 1 cancels.
 template <class B, bool Precise = false>
 struct ReducedExp {
   B power;
   B excess;
 
-  explicit ReducedExp(B x) {
+  explicit ReducedExp(B x) : ReducedExp(x, std::identity()) {}
+  /// `correct` has the last word on the reduced argument.
+  ReducedExp(B x, auto correct) {
     using C = ExpCoefficients<Value<B>>;
     power = round_to_integer(x * B(C::kLog2E));
     // Cody and Waite: power * kLn2High is exact.
     const B high = fnma(power, B(C::kLn2High), x);
-    const B r = fnma(power, B(C::kLn2Low), high);
+    const B r = correct(fnma(power, B(C::kLn2Low), high));
     if constexpr (Precise) {
       const B lost = fnma(power, B(C::kLn2Low), high - r);
       excess = r + fma(r * r, polynomial(r, C::kTail), lost);
@@ -43,14 +69,63 @@ struct ReducedExp {
   }
 };
 
+/// exp(x) = 2^power * mantissa, with the mantissa between 0.6 and 2. A table has the powers of
+/// 2^(1/16) and, if that is to be Precise, what rounding took from them: there `power` counts
+/// sixteenths, which are in the mantissa, and scale_by_power() drops them.
+template <class B, bool Precise = true>
+struct ExpParts {
+  B mantissa;
+  B power;
+
+  explicit ExpParts(B x) : ExpParts(x, std::identity()) {}
+  /// The argument is x - excess.
+  ExpParts(B x, B excess) : ExpParts(x, [excess](B r) { return r - excess; }) {}
+
+  B value() const { return scale_by_power(mantissa, power); }
+  B times(B factor) const { return scale_by_power(mantissa * factor, power); }
+
+ private:
+  template <class Correct>
+  ExpParts(B x, Correct correct) {
+    if constexpr (kTabled<B>) {
+      using C = ExpCoefficients<float>;
+      const B magic(kRoundingMagic<float> / static_cast<float>(std::size(ExpTable::kPower)));
+      const B sum = fma(x, B(C::kLog2E), magic);
+      power = sum - magic;
+      const B high = fnma(power, B(C::kLn2High), x);
+      const B r = correct(fnma(power, B(C::kLn2Low), high));
+      const B step = look_up(ExpTable::kPower, to_bits(sum));
+      const B excess = fma(r * r, polynomial(r, ExpTable::kTail), r);
+      if constexpr (Precise) {
+        mantissa = step + fma(step, excess, look_up(ExpTable::kRest, to_bits(sum)));
+      } else {
+        mantissa = fma(step, excess, step);
+      }
+    } else {
+      const ReducedExp<B> reduced(x, correct);
+      mantissa = B(Value<B>(1)) + reduced.excess;
+      power = reduced.power;
+    }
+  }
+};
+
+/// Beyond these exp(x) has long been 0 or inf.
+template <class T>
+inline constexpr T kExpLow = sizeof(T) == 4 ? T(-105) : T(-747);
+template <class T>
+inline constexpr T kExpHigh = sizeof(T) == 4 ? T(90) : T(711);
+
 template <class B>
 B vexp(B x) {
   using T = Value<B>;
-  // Beyond these the result has long been inf or 0.
-  const T low = sizeof(T) == 4 ? T(-105) : T(-747);
-  const T high = sizeof(T) == 4 ? T(90) : T(711);
-  const ReducedExp<B> e(at_most(at_least(x, B(low)), B(high)));
-  return scale_by_power(B(T(1)) + e.excess, e.power);
+  return ExpParts<B>(at_most(at_least(x, B(kExpLow<T>)), B(kExpHigh<T>))).value();
+}
+
+/// exp(-|x|).
+template <class B>
+B exp_of_minus_abs(B x) {
+  using T = Value<B>;
+  return ExpParts<B>(at_least(minus_abs(x), B(kExpLow<T>))).value();
 }
 
 /// exp(x) - 1 for x <= 0 without cancellation.
@@ -101,6 +176,7 @@ B vlog(B x) {
 /// log(1 + x) for x in [0, 1].
 template <class B>
 B log1p_unit(B x) {
+  if constexpr (kTabled<B>) return fma(x, by_pieces<Log1pPieces>(x), x);
   const B one(Value<B>(1));
   const B u = one + x;
   return log_corrected(u, (x - (u - one)) / u);
@@ -122,16 +198,27 @@ B divide_by_sum(B numerator, B larger, B smaller) {
 template <class B>
 struct Logistic {
   B one = B(Value<B>(1));
+  B zero = B(Value<B>(0));
   B small;  ///< exp(-|x|)
 
-  explicit Logistic(B x) : small(vexp(-abs(x))) {}
+  explicit Logistic(B x) : small(exp_of_minus_abs(x)) {}
 
   /// 1 / (1 + exp(-x)).
-  B value(B x) const { return divide_by_sum(select(x < B(Value<B>(0)), small, one), one, small); }
+  B value(B x) const { return part(select(x < zero, small, one)); }
   /// 1 - value(x), without cancellation.
-  B complement(B x) const { return value(-x); }
+  B complement(B x) const { return part(select(x > zero, small, one)); }
   /// value * complement.
-  B slope() const { return small / ((one + small) * (one + small)); }
+  B slope() const { return fnma(lesser(), lesser(), lesser()); }
+
+ private:
+  /// The smaller one of value and complement.
+  B lesser() const { return small / (one + small); }
+  /// numerator / (1 + small), the numerator being one of these. Where exp has an error of little
+  /// more than rounding, the shorter formula keeps the accuracy.
+  B part(B numerator) const {
+    if constexpr (kTabled<B>) return fnma(numerator, lesser(), numerator);
+    return divide_by_sum(numerator, one, small);
+  }
 };
 
 template <class B>
@@ -142,45 +229,46 @@ B sigmoid(B x) {
 /// log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)).
 template <class B>
 B softplus(B x) {
-  return at_least(x, B(Value<B>(0))) + log1p_unit(vexp(-abs(x)));
+  return at_least(x, B(Value<B>(0))) + log1p_unit(exp_of_minus_abs(x));
 }
 
 template <class B>
 B vtanh(B x) {
   using T = Value<B>;
-  const B e = expm1_nonpositive(B(T(-2)) * abs(x));
+  if constexpr (kTabled<B>) {
+    return with_sign(by_pieces<TanhPieces>(at_most(abs(x), B(TanhPieces::kBound))), x);
+  }
+  const B e = expm1_nonpositive(B(T(2)) * minus_abs(x));
   return with_sign(divide_by_sum(e, B(T(2)), e), x);
 }
 
 /// The lower tail of the standard normal distribution at -|x|, and its density.
 template <class B>
 struct NormalTail {
-  B tail;     ///< Phi(-|x|)
-  B density;  ///< exp(-x^2 / 2) / sqrt(2 pi)
+  B distance;  ///< |x|, or where the tail is 0 and |x| larger than that
+  B tail;      ///< Phi(-|x|)
+  B density;   ///< exp(-x^2 / 2) / sqrt(2 pi)
 
-  /// Phi(-a) = exp(-a^2 / 2) h((a - 4) / (a + 4)) / (a + 4): h is smooth, so the tail keeps its
-  /// relative accuracy where 0.5 (1 + erf) cancels.
-  explicit NormalTail(B x) {
-    using T = Value<B>;
-    using C = NormalTailCoefficients<T>;
-    const B a = at_most(abs(x), B(C::kBound));
-    // a^2 in two parts: the first 12 (26) bits of a have an exact square.
-    const B head = from_bits<B>(to_bits(a) & Word<B>(C::kHeadMask));
-    const B rest = (a - head) * (a + head);
-    const B e = vexp(B(T(-0.5)) * head * head) * exp_small(B(T(-0.5)) * rest);
-    const B inverse = B(T(1)) / (a + B(T(4)));
-    const B h = polynomial((a - B(T(4))) * inverse, C::kRatio);
-    tail = e * (h * inverse);
-    density = e * B(T(0.398942280401432677939946));
+  explicit NormalTail(B x) : distance(at_most(abs(x), B(kBound))) {
+    const ExactSquare<B> exponent(distance, B(T(-0.5)));
+    const ExpParts<B, false> e(exponent.square, exponent.excess);
+    tail = e.times(ratio());
+    density = e.times(B(T(0.398942280401432677939946)));
   }
 
   /// Phi(x).
-  B below(B x) const { return select(x < B(Value<B>(0)), tail, B(Value<B>(1)) - tail); }
+  B below(B x) const { return select(x < B(T(0)), tail, B(T(1)) - tail); }
 
  private:
-  static B exp_small(B x) {
-    using C = ExpCoefficients<Value<B>>;
-    return B(Value<B>(1)) + fma(x * x, polynomial(x, C::kTail), x);
+  using T = Value<B>;
+  static constexpr T kBound = NormalTailCoefficients<T>::kBound;
+
+  /// h(a) = exp(a^2 / 2) Phi(-a) is smooth, so the tail keeps its relative accuracy where
+  /// 0.5 (1 + erf) cancels. Without a table a polynomial has h(a) (a + 4) by (a - 4) / (a + 4).
+  B ratio() const {
+    if constexpr (kTabled<B>) return by_pieces<NormalTailPieces>(distance);
+    const B inverse = B(T(1)) / (distance + B(T(4)));
+    return polynomial((distance - B(T(4))) * inverse, NormalTailCoefficients<T>::kRatio) * inverse;
   }
 };
 

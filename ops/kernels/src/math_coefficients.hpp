@@ -79,7 +79,6 @@ struct NormalTailCoefficients;
 template <>
 struct NormalTailCoefficients<float> {
   static constexpr float kBound = 14.5F;
-  static constexpr std::uint32_t kHeadMask = 0xfffff000;
   static constexpr float kRatio[] = {7.552851305e-1F,  -6.078966578e-1F, 3.871373823e-1F,
                                      -1.865213075e-1F, 6.039729391e-2F,  -7.545268164e-3F,
                                      -3.48807553e-3F,  1.646295612e-3F,  1.693554583e-4F,
@@ -89,7 +88,6 @@ struct NormalTailCoefficients<float> {
 template <>
 struct NormalTailCoefficients<double> {
   static constexpr double kBound = 39.0;
-  static constexpr std::uint64_t kHeadMask = 0xfffffffff8000000;
   static constexpr double kRatio[] = {
       7.5528513041575148e-1,   -6.07896641971891759e-1, 3.87137400742218879e-1,
       -1.86521857959694163e-1, 6.03965748906994641e-2,  -7.54018896559305902e-3,

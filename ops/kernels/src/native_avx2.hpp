@@ -15,11 +15,18 @@ using Floats = xsimd::batch<float, NativeArch>;
 using Doubles = xsimd::batch<double, NativeArch>;
 
 inline constexpr int kGemmRows = 6;
+inline constexpr bool kHasFma = true;
+inline constexpr bool kHasTables = false;
 
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 inline Doubles fma(Doubles a, Doubles b, Doubles c) { return _mm256_fmadd_pd(a, b, c); }
 inline Floats fnma(Floats a, Floats b, Floats c) { return _mm256_fnmadd_ps(a, b, c); }
 inline Doubles fnma(Doubles a, Doubles b, Doubles c) { return _mm256_fnmadd_pd(a, b, c); }
+
+inline Floats at_least(Floats a, Floats low) { return _mm256_max_ps(low, a); }
+inline Doubles at_least(Doubles a, Doubles low) { return _mm256_max_pd(low, a); }
+inline Floats at_most(Floats a, Floats high) { return _mm256_min_ps(high, a); }
+inline Doubles at_most(Doubles a, Doubles high) { return _mm256_min_pd(high, a); }
 
 inline __m256i first_floats(Index count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),

@@ -16,6 +16,10 @@ using Doubles = xsimd::batch<double, NativeArch>;
 
 /// Most accumulator rows of the gemm microkernel at two vectors a row.
 inline constexpr int kGemmRows = 14;
+/// fma() rounds once.
+inline constexpr bool kHasFma = true;
+/// look_up() takes an instruction.
+inline constexpr bool kHasTables = true;
 
 // xsimd 8.1's fma is a multiplication and an addition here.
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
@@ -23,7 +27,29 @@ inline Doubles fma(Doubles a, Doubles b, Doubles c) { return _mm512_fmadd_pd(a, 
 inline Floats fnma(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }
 inline Doubles fnma(Doubles a, Doubles b, Doubles c) { return _mm512_fnmadd_pd(a, b, c); }
 
-/// value * 2^exponent with one rounding; exponent is integral.
+/// a, or `low` where a is less than that; NaN stays NaN.
+inline Floats at_least(Floats a, Floats low) { return _mm512_max_ps(low, a); }
+inline Doubles at_least(Doubles a, Doubles low) { return _mm512_max_pd(low, a); }
+inline Floats at_most(Floats a, Floats high) { return _mm512_min_ps(high, a); }
+inline Doubles at_most(Doubles a, Doubles high) { return _mm512_min_pd(high, a); }
+
+/// |magnitude| with the sign bit of `sign`.
+inline Floats with_sign(Floats magnitude, Floats sign) {
+  constexpr int kSelect = 0xca;  // where a bit of the first is 1 that of the second, or the third's
+  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_set1_epi32(0x7fffffff),
+                                                       _mm512_castps_si512(magnitude),
+                                                       _mm512_castps_si512(sign), kSelect));
+}
+
+/// table[index mod its size].
+inline Floats look_up(const float (&table)[16], xsimd::batch<std::uint32_t, NativeArch> index) {
+  return _mm512_permutexvar_ps(index, _mm512_load_ps(table));
+}
+inline Floats look_up(const float (&table)[32], xsimd::batch<std::uint32_t, NativeArch> index) {
+  return _mm512_permutex2var_ps(_mm512_load_ps(table), index, _mm512_load_ps(table + 16));
+}
+
+/// value * 2^exponent with one rounding; the exponent is rounded down.
 inline Floats scale_by_power(Floats value, Floats exponent) {
   return _mm512_scalef_ps(value, exponent);
 }

@@ -15,6 +15,8 @@ using Floats = xsimd::batch<float, NativeArch>;
 using Doubles = xsimd::batch<double, NativeArch>;
 
 inline constexpr int kGemmRows = 10;
+inline constexpr bool kHasFma = true;
+inline constexpr bool kHasTables = false;
 
 inline Floats fma(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
 inline Doubles fma(Doubles a, Doubles b, Doubles c) { return vfmaq_f64(c, a, b); }

@@ -15,12 +15,19 @@ using Floats = xsimd::batch<float, NativeArch>;
 using Doubles = xsimd::batch<double, NativeArch>;
 
 inline constexpr int kGemmRows = 4;
+inline constexpr bool kHasFma = false;
+inline constexpr bool kHasTables = false;
 
 // No FMA here: two roundings, always, so that results do not depend on the compiler.
 inline Floats fma(Floats a, Floats b, Floats c) { return a * b + c; }
 inline Doubles fma(Doubles a, Doubles b, Doubles c) { return a * b + c; }
 inline Floats fnma(Floats a, Floats b, Floats c) { return c - a * b; }
 inline Doubles fnma(Doubles a, Doubles b, Doubles c) { return c - a * b; }
+
+inline Floats at_least(Floats a, Floats low) { return _mm_max_ps(low, a); }
+inline Doubles at_least(Doubles a, Doubles low) { return _mm_max_pd(low, a); }
+inline Floats at_most(Floats a, Floats high) { return _mm_min_ps(high, a); }
+inline Doubles at_most(Doubles a, Doubles high) { return _mm_min_pd(high, a); }
 
 inline Floats load_first(const float* from, Index count) {
   switch (count) {

@@ -14,49 +14,92 @@
 
 namespace chainrule::simd {
 
-template <class B>
-Value<B> row_max(const Value<B>* x, Index columns) {
-  const B lowest(-std::numeric_limits<Value<B>>::infinity());
-  B most = lowest;
-  for_each_vector<B>(columns, [&](Index j, auto lanes) {
-    most = larger(lanes.keep(lanes.load(x + j), lowest), most);
-  });
-  return reduce_max(most);
+/// body(first row, count) for blocks of up to as many rows as a vector has lanes.
+template <class B, class Body>
+void for_each_row_block(Index rows, Body body) {
+  for (Index i = 0; i < rows; i += kLanes<B>) body(i, std::min(rows - i, kLanes<B>));
 }
 
-/// y = exp(x - shift), returns its sum; y may be x, or null when only the sum is wanted.
+/// Softmax of a block of rows, and what it knows of them: one number a row.
 template <class B>
-Value<B> exp_shifted(const Value<B>* x, Value<B> shift, Value<B>* y, Index columns) {
-  return sum_over_row<B>(columns, [&](Index j, auto lanes) {
-    const B e = vexp(lanes.load(x + j) - B(shift));
-    if (y != nullptr) lanes.store(y + j, e);
-    return e;
-  });
-}
+class SoftmaxBlock {
+  using T = Value<B>;
 
-template <class B>
-void scale_row(Value<B>* y, Value<B> factor, Index columns) {
-  for_each_vector<B>(
-      columns, [&](Index j, auto lanes) { lanes.store(y + j, lanes.load(y + j) * B(factor)); });
-}
+ public:
+  B shift;  ///< the largest of the row
+  B sum;    ///< of exp(x - shift)
 
-/// A row of softmax into y unless that is null; returns log(sum(exp(x - max))), and the max through
-/// `shift`.
-template <class B>
-Value<B> softmax_row(const Value<B>* x, Value<B>* y, Index columns, Value<B>& shift) {
-  shift = row_max<B>(x, columns);
-  const Value<B> sum = exp_shifted<B>(x, shift, y, columns);
-  if (y != nullptr) scale_row<B>(y, Value<B>(1) / sum, columns);
-  return std::log(sum);
-}
+  /// Softmax goes to y, which may be x, unless its data is null.
+  SoftmaxBlock(In<B> x, Out<B> y, Index first, Index count) : first_(first), count_(count) {
+    if (x.columns > kLanes<B>) {
+      wide(x, y);
+    } else if (x.columns == kLanes<B>) {
+      narrow(x, y, Whole<B>{});
+    } else {
+      narrow(x, y, Part<B>{x.columns});
+    }
+  }
+
+  /// The sums of x - shift.
+  B sum_shifted(In<B> x) const {
+    const RowValues<B> shifts(shift);
+    return fold_rows<B>(count_, Plus{}, [&](Index r) {
+      return lane_sums<B>(x.columns, [&](Index j, auto lanes) {
+        return lanes.load(x.row(first_ + r) + j) - shifts[r];
+      });
+    });
+  }
+
+ private:
+  void wide(In<B> x, Out<B> y) {
+    shift = fold_rows<B>(count_, Larger{}, [&](Index r) {
+      B most = lowest_;
+      for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
+        most = larger(lanes.keep(lanes.load(x.row(first_ + r) + j), lowest_), most);
+      });
+      return most;
+    });
+    const RowValues<B> shifts(shift);
+    sum = fold_rows<B>(count_, Plus{}, [&](Index r) {
+      return lane_sums<B>(x.columns, [&](Index j, auto lanes) {
+        const B e = vexp(lanes.load(x.row(first_ + r) + j) - shifts[r]);
+        if (y.data != nullptr) lanes.store(y.row(first_ + r) + j, e);
+        return e;
+      });
+    });
+    if (y.data == nullptr) return;
+    const RowValues<B> factors(B(T(1)) / sum);
+    for (Index r = 0; r < count_; ++r) {
+      T* const row = y.row(first_ + r);
+      for_each_vector<B>(y.columns, [&](Index j, auto lanes) {
+        lanes.store(row + j, lanes.load(row + j) * factors[r]);
+      });
+    }
+  }
+
+  /// The same of rows of one vector each, which stay in registers or near them.
+  template <class Lanes>
+  void narrow(In<B> x, Out<B> y, Lanes lanes) {
+    B e[kLanes<B>];
+    for (Index r = 0; r < count_; ++r) e[r] = lanes.keep(lanes.load(x.row(first_ + r)), lowest_);
+    shift = fold_rows<B>(count_, Larger{}, [&](Index r) { return e[r]; });
+    const RowValues<B> shifts(shift);
+    for (Index r = 0; r < count_; ++r) e[r] = lanes.keep(vexp(e[r] - shifts[r]), B(T(0)));
+    sum = fold_rows<B>(count_, Plus{}, [&](Index r) { return e[r]; });
+    if (y.data == nullptr) return;
+    const RowValues<B> factors(B(T(1)) / sum);
+    for (Index r = 0; r < count_; ++r) lanes.store(y.row(first_ + r), e[r] * factors[r]);
+  }
+
+  Index first_;
+  Index count_;
+  B lowest_ = B(-std::numeric_limits<T>::infinity());
+};
 
 template <class B>
 void softmax(In<B> x, Out<B> y) {
-  for (Index i = 0; i < x.rows; ++i) {
-    const Value<B> shift = row_max<B>(x.row(i), x.columns);
-    const Value<B> sum = exp_shifted<B>(x.row(i), shift, y.row(i), x.columns);
-    scale_row<B>(y.row(i), Value<B>(1) / sum, x.columns);
-  }
+  for_each_row_block<B>(x.rows,
+                        [&](Index first, Index count) { SoftmaxBlock<B>(x, y, first, count); });
 }
 
 /// dx (+)= y (dy - sum(y dy)).
@@ -75,15 +118,16 @@ void softmax_backward(In<B> y, In<B> dy, Out<B> dx, bool accumulate) {
 
 template <class B>
 void log_softmax(In<B> x, Out<B> y) {
-  for (Index i = 0; i < x.rows; ++i) {
-    const Value<B> shift = row_max<B>(x.row(i), x.columns);
-    const Value<B> sum = sum_over_row<B>(
-        x.columns, [&](Index j, auto lanes) { return vexp(lanes.load(x.row(i) + j) - B(shift)); });
-    const B log_sum(std::log(sum));
-    for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
-      lanes.store(y.row(i) + j, (lanes.load(x.row(i) + j) - B(shift)) - log_sum);
-    });
-  }
+  for_each_row_block<B>(x.rows, [&](Index first, Index count) {
+    const SoftmaxBlock<B> block(x, {}, first, count);
+    const RowValues<B> shifts(block.shift), log_sums(vlog(block.sum));
+    for (Index r = 0; r < count; ++r) {
+      const Value<B>* const from = x.row(first + r);
+      for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
+        lanes.store(y.row(first + r) + j, (lanes.load(from + j) - shifts[r]) - log_sums[r]);
+      });
+    }
+  });
 }
 
 /// dx (+)= dy - exp(y) sum(dy).

@@ -83,11 +83,18 @@ B from_bits(Word<B> x) {
 #endif
 }
 
+template <class B>
+inline constexpr WordOf<B> kSignBit = WordOf<B>{1} << (8 * sizeof(Value<B>) - 1);
+
 /// |magnitude| with the sign bit of `sign`.
 template <class B>
 B with_sign(B magnitude, B sign) {
-  const Word<B> mask(WordOf<B>{1} << (8 * sizeof(Value<B>) - 1));
-  return from_bits<B>(to_bits(abs(magnitude)) | (to_bits(sign) & mask));
+  return from_bits<B>(to_bits(abs(magnitude)) | (to_bits(sign) & Word<B>(kSignBit<B>)));
+}
+/// -|x|.
+template <class B>
+B minus_abs(B x) {
+  return from_bits<B>(to_bits(x) | Word<B>(kSignBit<B>));
 }
 
 template <class T>
@@ -122,6 +129,26 @@ B scale_by_power(B value, B exponent) {
   return value * power_of_two(half) * power_of_two(exponent - half);
 }
 #endif
+
+/// scale x^2 = square - excess without error, the scale being a power of two. Without FMA: the
+/// first half of x's bits has an exact square.
+template <class B>
+struct ExactSquare {
+  B square;
+  B excess;
+
+  ExactSquare(B x, B scale) {
+    if constexpr (kHasFma) {
+      square = (scale * x) * x;
+      excess = fnma(scale * x, x, square);
+    } else {
+      constexpr WordOf<B> kHead = ~WordOf<B>{0} << (kMantissaBits<Value<B>> / 2 + 1);
+      const B head = from_bits<B>(to_bits(x) & Word<B>(kHead));
+      square = (scale * head) * head;
+      excess = (scale * (head - x)) * (head + x);
+    }
+  }
+};
 
 struct Plus {
   template <class B>

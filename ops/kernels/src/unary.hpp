@@ -85,7 +85,7 @@ struct Softplus {
   B gradient(B x, B dy) const { return dy * sigmoid(x); }
   B slope(B x) const {
     const B one(Value<B>(1));
-    const B small = vexp(-abs(x));
+    const B small = exp_of_minus_abs(x);
     return select(x > B(Value<B>(0)), one, small) / (one + small);
   }
   B curvature(B x) const { return Logistic<B>(x).slope(); }
@@ -115,7 +115,11 @@ struct Silu {
 template <class B>
 struct Gelu {
   explicit Gelu(const double*) {}
-  B operator()(B x) const { return at_least(x, B(Value<B>(-1000))) * NormalTail<B>(x).below(x); }
+  /// x Phi(x) = max(x, 0) - |x| Phi(-|x|).
+  B operator()(B x) const {
+    const NormalTail<B> normal(x);
+    return fnma(normal.distance, normal.tail, at_least(x, B(Value<B>(0))));
+  }
   B gradient(B x, B dy) const {
     const NormalTail<B> normal(x);
     return dy * fma(bounded(x), normal.density, normal.below(x));
