@@ -81,14 +81,20 @@ MatrixView<T> column_window(MatrixView<T> view, Index first, Index count) {
   return {view.data == nullptr ? nullptr : view.data + first, view.rows, count, view.ld};
 }
 
-/// dx (+)= dy, where both may be one buffer.
+/// y (+)= x, where both may be one buffer and y may be empty.
 template <class T>
-void pass_gradient(const OpContext& context, int input) {
-  const MatrixView<const T> dy = context.out_gradient<T>();
-  const MatrixView<T> dx = context.in_gradient<T>(input);
-  const bool accumulate = context.accumulates(input);
-  if (!accumulate && dx.data == dy.data) return;
-  kernels<T>(context).scale_into(T{1}, dy, dx, accumulate);
+auto copy_call(const OpContext& context, MatrixView<const T> x, MatrixView<T> y, bool accumulate) {
+  const bool nothing = y.data == nullptr || (y.data == x.data && !accumulate);
+  return [=, scale_into = kernels<T>(context).scale_into] {
+    if (!nothing) scale_into(T{1}, x, y, accumulate);
+  };
+}
+
+/// dx (+)= dy where dx is wanted.
+template <class T>
+auto pass_gradient(const OpContext& context, int input) {
+  return copy_call<T>(context, context.out_gradient<T>(), wanted_gradient<T>(context, input),
+                      context.accumulates(input));
 }
 
 }  // namespace chainrule::internal

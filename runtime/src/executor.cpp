@@ -177,7 +177,8 @@ void Executor::run(Workspace& workspace, const Bindings& bindings) const {
   const Index rows = data.check(bound);
   const auto execute = [&](internal::Team& team) {
     const internal::ScopedFloatingPointMode mode;
-    internal::Run(data, bound, rows, team).execute();
+    data.bind(bound, rows, team.helpers() + 1);
+    internal::Run(data, bound, team).execute();
   };
   arena_->run(data.workers() >= threads(), data.plan().flops(rows), execute);
 }

@@ -84,6 +84,8 @@ struct Instruction {
   InstructionKind kind = InstructionKind::kForward;
   OpFunction function = nullptr;
   WeightGradientFunction weight_function = nullptr;
+  PrepareFunction prepare = nullptr;                       ///< of `function`, if there is one
+  PrepareWeightGradientFunction prepare_weight = nullptr;  ///< of `weight_function`
   NodeId node = -1;
   int input_count = 0;
   std::uint32_t overwrite = 0;
@@ -109,10 +111,9 @@ struct Instruction {
     input_gradients.fill(kNoBuffer);
   }
 
-  /// Nothing is left to do but to call `function`.
-  bool only_calls() const noexcept {
-    return function != nullptr && kind != InstructionKind::kFinish;
-  }
+  bool calls() const noexcept { return function != nullptr || weight_function != nullptr; }
+  /// Nothing is left to do but to call that.
+  bool only_calls() const noexcept { return calls() && kind != InstructionKind::kFinish; }
 };
 
 /// What an instruction does to its result beside its own op.

@@ -23,6 +23,7 @@ void Run::run_instruction(const Instruction& instruction, const RowWindow& rows,
     case InstructionKind::kJvp:
     case InstructionKind::kBackwardJvp:
     case InstructionKind::kSeed:
+    case InstructionKind::kWeightGradient:  // of one block; else part of a tile
       call_op(instruction, rows, worker);
       break;
     case InstructionKind::kAddTangent:
@@ -50,16 +51,9 @@ void Run::run_instruction(const Instruction& instruction, const RowWindow& rows,
     case InstructionKind::kLossCheck:
       check_loss(instruction);
       break;
-    case InstructionKind::kWeightGradient: {  // of one block; else part of a tile
-      BoundCall& call = workspace_.call(instruction, worker);
-      call.move_to(rows);
-      instruction.weight_function(call.context(), 0,
-                                  call.gradient(plan_.weight_input(instruction)).rows);
-      break;
-    }
     case InstructionKind::kWeightGradientJvp:
     case InstructionKind::kPartialSum:
-      break;  // part of a tile, see contribute()
+      break;  // part of a tile
   }
 }
 
@@ -70,12 +64,14 @@ void Run::call_op(const Instruction& instruction, const RowWindow& rows, int wor
 }
 
 void Run::finish(const Instruction& instruction) {
-  const Address& address = workspace_.addresses(0)[instruction.partial];
-  const Index parts = instruction.sums_blocks ? blocks_ : 1;
-  add_in_tree(reinterpret_cast<double*>(address.base),
-              address.part_bytes / static_cast<Index>(sizeof(double)), parts,
-              buffer(instruction.partial).columns);
-  call_op(instruction, whole(), 0);
+  const Index parts = instruction.sums_blocks ? partition_.blocks : 1;
+  if (parts != 1) {
+    const Address& address = workspace_.addresses(0)[instruction.partial];
+    add_in_tree(reinterpret_cast<double*>(address.base),
+                address.part_bytes / static_cast<Index>(sizeof(double)), parts,
+                buffer(instruction.partial).columns);
+  }
+  workspace_.call(instruction, 0).run();
 }
 
 void Run::gather(const Instruction& instruction, const RowWindow& rows, int worker) {

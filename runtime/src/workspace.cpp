@@ -30,6 +30,17 @@ WorkspaceSizes::WorkspaceSizes(const PlanData& plan, Index max_rows, int workers
   tile_scratch = multiply(plan.tile_scratch_bytes, workers);
 }
 
+Partition::Partition(const PlanData& plan, Index rows_, Index workers) noexcept
+    : rows(rows_),
+      block_rows(Plan::block_rows(rows)),
+      blocks((rows + block_rows - 1) / block_rows) {
+  const Index largest = Plan::max_stripe_rows(rows);
+  const Index fitting = plan.stripe_rows > 0 ? std::min(plan.stripe_rows, largest) : largest;
+  stripe_blocks = std::clamp<Index>((blocks + workers - 1) / workers, 1,
+                                    std::max<Index>(1, fitting / block_rows));
+  stripes = (blocks + stripe_blocks - 1) / stripe_blocks;
+}
+
 WorkspaceData::WorkspaceData(const Plan& plan, Index max_rows, int threads)
     : plan_(plan), max_rows_(max_rows), workers_(threads) {
   if (max_rows < 0 || threads < 1) {
@@ -105,13 +116,16 @@ Index WorkspaceData::check(const Bindings::Data& bindings) {
   return checked_rows_;
 }
 
-void WorkspaceData::bind(const Bindings::Data& bindings, Index batch_rows, int workers) noexcept {
-  rows = batch_rows;
+void WorkspaceData::bind(const Bindings::Data& bindings, Index rows, int workers) noexcept {
   const Slabs slabs = slabs_of(bindings);
-  if (bindings.address_version != bound_version_ || rows != bound_rows_ || slabs != bound_slabs_) {
+  const bool other_rows = rows != partition_.rows;
+  if (other_rows || workers != partition_workers_) {
+    partition_ = Partition(data(), rows, workers);
+    partition_workers_ = workers;
+  }
+  if (other_rows || bindings.address_version != bound_version_ || slabs != bound_slabs_) {
     bind_addresses(bindings);
     bound_version_ = bindings.address_version;
-    bound_rows_ = rows;
     bound_slabs_ = slabs;
     bound_workers_ = 0;
   }
@@ -129,6 +143,7 @@ void WorkspaceData::bind(const Bindings::Data& bindings, Index batch_rows, int w
                         .optimizer = bindings.optimizer,
                         .scalars = bindings.scalars.data(),
                         .batch_rows = rows,
+                        .blocks = partition_.blocks,
                         .tiles = &tiles});
     calls.draw(data(), drawn_);
   }
@@ -167,8 +182,8 @@ void WorkspaceData::bind_addresses(const Bindings::Data& bindings) noexcept {
 ConstTensorView WorkspaceData::kept(BufferId id) const {
   const Buffer& buffer = data().buffers[static_cast<std::size_t>(id)];
   const Address& address = addresses(0)[id];
-  return {address.base, buffer.dtype, buffer.batched ? rows : buffer.rows, buffer.columns,
-          address.ld};
+  return {address.base, buffer.dtype, buffer.batched ? partition_.rows : buffer.rows,
+          buffer.columns, address.ld};
 }
 
 }  // namespace internal

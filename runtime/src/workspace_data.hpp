@@ -13,6 +13,18 @@
 
 namespace chainrule::internal {
 
+/// How the rows of a batch are shared out: in stripes, which are some blocks each.
+struct Partition {
+  Partition() = default;
+  Partition(const PlanData& plan, Index rows, Index workers) noexcept;
+
+  Index rows = 0;
+  Index block_rows = 1;
+  Index blocks = 0;
+  Index stripe_blocks = 1;
+  Index stripes = 0;
+};
+
 /// A plan's buffers in memory, with one table of addresses per worker: block memory differs.
 /// A worker's block memory holds the rows of one stripe (Plan::stripe_rows).
 class WorkspaceData {
@@ -34,13 +46,16 @@ class WorkspaceData {
   /// Points the calls of workers 0 to workers - 1 at what is bound for this run of `rows` rows,
   /// unless they do already.
   void bind(const Bindings::Data& bindings, Index rows, int workers) noexcept;
+  /// Calls have been moved one by one: all are bound anew before the next run.
+  void forget_bindings() noexcept { bound_version_ = 0; }
+  /// Of the current or last run.
+  const Partition& partition() const noexcept { return partition_; }
   /// Rows of the batch; throws when something is missing or does not fit. Looks once a change.
   Index check(const Bindings::Data& bindings);
 
   /// A kept value after a run.
   ConstTensorView kept(BufferId buffer) const;
 
-  Index rows = 0;                    ///< of the current or last run
   TileRunner tiles;                  ///< of the current run; what whole-batch ops are given
   std::uint64_t mirror_version = 0;  ///< Parameters::version() the mirrors were made from
   /// One per phase worker: sums of a reduction on their way to finish().
@@ -72,10 +87,11 @@ class WorkspaceData {
   std::uint64_t checked_version_ = 0;
   Index checked_rows_ = 0;
   std::uint64_t bound_version_ = 0;
-  Index bound_rows_ = -1;
   Slabs bound_slabs_{};
   RandomKey drawn_;
   int bound_workers_ = 0;
+  Partition partition_;
+  int partition_workers_ = 0;
 };
 
 /// Sizes of a workspace's parts in bytes.
