@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -85,8 +86,13 @@ MatrixView<T> column_window(MatrixView<T> view, Index first, Index count) {
 template <class T>
 auto copy_call(const OpContext& context, MatrixView<const T> x, MatrixView<T> y, bool accumulate) {
   const bool nothing = y.data == nullptr || (y.data == x.data && !accumulate);
-  return [=, scale_into = kernels<T>(context).scale_into] {
-    if (!nothing) scale_into(T{1}, x, y, accumulate);
+  return [=, add = kernels<T>(context).add] {
+    if (nothing) return;
+    if (accumulate) {
+      add(y, x, y);
+    } else {
+      for (Index i = 0; i < y.rows; ++i) std::copy_n(x.row(i), y.columns, y.row(i));
+    }
   };
 }
 

@@ -5,7 +5,7 @@
 
 #include "draft.hpp"
 #include "numeric.hpp"
-#include "workspace_data.hpp"
+#include "run.hpp"
 
 namespace chainrule::internal {
 namespace {
@@ -203,6 +203,12 @@ BoundTiles::Operands group_operands(const PlanData& plan, const TileGroup& group
   return operands;
 }
 
+PreparedCall prepare_update(const UpdateDef& def, DType dtype, const UpdateContext& context) {
+  const std::size_t index = dtype_index(dtype);
+  if (def.prepare[index] != nullptr) return def.prepare[index](context);
+  return [apply = def.apply[index], context = &context] { apply(*context); };
+}
+
 }  // namespace
 
 BoundCalls::BoundCalls(const PlanData& plan)
@@ -221,7 +227,7 @@ BoundCalls::BoundCalls(const PlanData& plan)
   for (const Phase& phase : plan.phases) {
     std::vector<Step>& steps = phases_.emplace_back().steps;
     for (const Instruction& instruction : phase.instructions) {
-      steps.push_back({&instruction, instruction.only_calls() ? &(*this)[instruction] : nullptr});
+      steps.emplace_back().instruction = &instruction;
     }
     for (const TileGroup& group : phase.groups) {
       // Each contribution may need its place cleared.
@@ -239,7 +245,13 @@ void BoundCalls::bind(const PlanData& plan, const Memory& memory) noexcept {
     CallBinder(plan, instruction, memory.addresses, memory.batch_rows, moves_)
         .bind((*this)[instruction], *memory.tiles);
   });
-  for (BoundPhase& phase : phases_) phase.at = {.first = -1};
+  for (BoundPhase& phase : phases_) {
+    phase.at = {.first = -1};
+    for (Step& step : phase.steps) {
+      const bool calls = step.instruction->only_calls(blocks_);
+      step.call = calls ? &(*this)[*step.instruction] : nullptr;
+    }
+  }
   for (const Phase& phase : plan.phases) {
     for (const TileGroup& group : phase.groups) {
       BoundTiles& tiles = groups_[static_cast<std::size_t>(group.number)];
@@ -294,10 +306,8 @@ void BoundCalls::point_at(const PlanData& plan, const TileGroup& group, Index nu
     accumulate = true;
   }
   if (!group.update) return;
-  if (!group.descends) {
-    tiles.calls.emplace_back([apply = plan.update->apply[dtype_index(plan.dtype)],
-                              update = &tiles.update] { apply(*update); });
-  }
+  if (!group.descends)
+    tiles.calls.push_back(prepare_update(*plan.update, plan.dtype, tiles.update));
   if (group.mirror == kNoBuffer) return;
   by_dtype(plan.dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -334,6 +344,32 @@ void BoundCalls::add_parts(const PlanData& plan, const Instruction& sum, const T
       }
     });
   });
+}
+
+void BoundCalls::link(const PlanData& plan, const RowWindow& rows, Run* const* run,
+                      Chain& chain) noexcept {
+  for (const Phase& phase : plan.phases) {
+    if (phase.kind == PhaseKind::kRowSegment) move_to(phase, rows, false);
+    for (Step& step : phases_[static_cast<std::size_t>(phase.number)].steps) {
+      if (step.call == nullptr) {
+        step.other = [run, instruction = step.instruction, rows] {
+          (*run)->run_instruction(*instruction, rows, 0);
+        };
+      }
+      chain.push_back(step.call != nullptr ? &step.call->prepared() : &step.other);
+    }
+    for (const TileGroup& group : phase.groups) {
+      if (group.count == 0) continue;
+      for (const PreparedCall& call : tile(plan, group, 0)) chain.push_back(&call);
+    }
+  }
+}
+
+std::size_t BoundCalls::longest_chain() const noexcept {
+  std::size_t calls = 0;
+  for (const BoundPhase& phase : phases_) calls += phase.steps.size();
+  for (const BoundTiles& tiles : groups_) calls += tiles.calls.capacity();
+  return calls;
 }
 
 void BoundCalls::draw(const PlanData& plan, RandomKey key) noexcept {

@@ -54,6 +54,7 @@ class BoundCall {
   }
 
   void run() const { prepared_(); }
+  const PreparedCall& prepared() const noexcept { return prepared_; }
 
   /// Points the operands at these rows.
   void move_to(const RowWindow& rows) noexcept {
@@ -120,11 +121,17 @@ struct BoundTiles {
   std::vector<PreparedCall> calls;  ///< the contributions, then the update, then the mirror
 };
 
+class Run;
+
 /// An instruction of a phase and, where all it does is to run one, its call.
 struct Step {
-  const Instruction* instruction;
-  BoundCall* call;
+  const Instruction* instruction = nullptr;
+  BoundCall* call = nullptr;
+  PreparedCall other;  ///< in a chain: what there is to do without a call
 };
+
+/// The calls of a whole run.
+using Chain = std::vector<const PreparedCall*>;
 
 /// All calls of a plan for one worker: made once, bound again when the operands' addresses or the
 /// rows of the batch change. A call is prepared when it is bound, moved to other rows or pointed at
@@ -172,6 +179,12 @@ class BoundCalls {
     if (tiles.number != number) point_at(plan, group, number, tiles);
     return tiles.calls;
   }
+
+  /// Appends all that a run does to `chain`, when the batch is the one block `rows` and each group
+  /// one tile. Instructions that call nothing are left to the `*run` of the day.
+  void link(const PlanData& plan, const RowWindow& rows, Run* const* run, Chain& chain) noexcept;
+  /// The most that link() appends.
+  std::size_t longest_chain() const noexcept;
 
  private:
   struct BoundPhase {

@@ -108,15 +108,19 @@ int Arena::with_team(Body&& body) {
 
 template <class Body>
 void Arena::run(bool parallel, double flops, Body&& body) {
-  Team* const resident = resident_team();
-  if (parallel && threads_ > 1 && resident != nullptr && flops >= kResidentFlops) {
-    body(*resident);
-  } else if (parallel && threads_ > 1 && resident == nullptr && flops >= kColdFlops) {
-    with_team(body);
-  } else {
-    Team alone(0);
-    body(alone);
+  static_assert(kResidentFlops <= kColdFlops);
+  if (parallel && threads_ > 1 && flops >= kResidentFlops) {
+    if (Team* const resident = resident_team()) {
+      body(*resident);
+      return;
+    }
+    if (flops >= kColdFlops) {
+      with_team(body);
+      return;
+    }
   }
+  Team alone(0);
+  body(alone);
 }
 
 Team* Arena::resident_team() const noexcept {

@@ -112,8 +112,11 @@ struct Instruction {
   }
 
   bool calls() const noexcept { return function != nullptr || weight_function != nullptr; }
-  /// Nothing is left to do but to call that.
-  bool only_calls() const noexcept { return calls() && kind != InstructionKind::kFinish; }
+  /// Nothing is left to do but to call that, in a batch of so many blocks.
+  bool only_calls(Index blocks) const noexcept {
+    const bool adds_parts = kind == InstructionKind::kFinish && sums_blocks && blocks != 1;
+    return calls() && !adds_parts;
+  }
 };
 
 /// What an instruction does to its result beside its own op.

@@ -11,6 +11,7 @@ Run::Run(WorkspaceData& workspace, const Bindings::Data& bindings, Team& team) n
       bindings_(bindings),
       partition_(workspace.partition()),
       team_(team) {
+  workspace_.run = this;
   workspace_.tiles.self = &team_;
   workspace_.tiles.run = [](void* self, Index count, void (*body)(void*, Index), void* argument) {
     struct Call {
@@ -29,6 +30,19 @@ Run::Run(WorkspaceData& workspace, const Bindings::Data& bindings, Team& team) n
 
 void Run::execute() {
   refresh_mirrors();
+  if (team_.helpers() == 0 && !workspace_.chain().empty()) {
+    for (const PreparedCall* call : workspace_.chain()) (*call)();
+  } else {
+    run_phases();
+  }
+  if (plan_.writes_parameters) {
+    // Our mirrors were updated with the weights; everybody else's are stale now.
+    bindings_.mutable_parameters->touch();
+    workspace_.mirror_version = bindings_.mutable_parameters->version();
+  }
+}
+
+void Run::run_phases() {
   for (const Phase& phase : plan_.phases) {
     switch (phase.kind) {
       case PhaseKind::kRowSegment:
@@ -41,11 +55,6 @@ void Run::execute() {
         run_weight_tiles(phase);
         break;
     }
-  }
-  if (plan_.writes_parameters) {
-    // Our mirrors were updated with the weights; everybody else's are stale now.
-    bindings_.mutable_parameters->touch();
-    workspace_.mirror_version = bindings_.mutable_parameters->version();
   }
 }
 
@@ -115,6 +124,12 @@ void Run::run_whole_batch(const Phase& phase) {
 }
 
 void Run::run_weight_tiles(const Phase& phase) {
+  if (team_.helpers() == 0) {
+    for (const TileGroup& group : phase.groups) {
+      for (Index tile = 0; tile < group.count; ++tile) run_tile(group, tile, 0);
+    }
+    return;
+  }
   PhaseCall call{this, &phase};
   team_.run({.function =
                  [](void* argument, Index tile, int worker) {

@@ -19,6 +19,7 @@ class Run {
 
   /// Throws what ops throw, and NonFiniteError from a loss check.
   void execute();
+  void run_instruction(const Instruction& instruction, const RowWindow& rows, int worker);
 
  private:
   struct PhaseCall;  // what a job's items need
@@ -33,6 +34,7 @@ class Run {
   };
 
   void refresh_mirrors();
+  void run_phases();
   void run_row_segment(const Phase& phase);
   void run_whole_batch(const Phase& phase);
   void run_weight_tiles(const Phase& phase);
@@ -40,7 +42,6 @@ class Run {
   void run_blocks(const Phase& phase, Index first_block, Index count, int worker);
   void run_tile(const TileGroup& group, Index number, int worker);
 
-  void run_instruction(const Instruction& instruction, const RowWindow& rows, int worker);
   void call_op(const Instruction& instruction, const RowWindow& rows, int worker);
   void finish(const Instruction& instruction);
   void gather(const Instruction& instruction, const RowWindow& rows, int worker);

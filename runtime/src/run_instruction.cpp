@@ -64,13 +64,10 @@ void Run::call_op(const Instruction& instruction, const RowWindow& rows, int wor
 }
 
 void Run::finish(const Instruction& instruction) {
-  const Index parts = instruction.sums_blocks ? partition_.blocks : 1;
-  if (parts != 1) {
-    const Address& address = workspace_.addresses(0)[instruction.partial];
-    add_in_tree(reinterpret_cast<double*>(address.base),
-                address.part_bytes / static_cast<Index>(sizeof(double)), parts,
-                buffer(instruction.partial).columns);
-  }
+  const Address& address = workspace_.addresses(0)[instruction.partial];
+  add_in_tree(reinterpret_cast<double*>(address.base),
+              address.part_bytes / static_cast<Index>(sizeof(double)),
+              instruction.sums_blocks ? partition_.blocks : 1, buffer(instruction.partial).columns);
   workspace_.call(instruction, 0).run();
 }
 
@@ -105,8 +102,11 @@ void Run::add_tangent(const Instruction& instruction, const RowWindow& rows, int
 }
 
 void Run::check_loss(const Instruction& instruction) {
-  const double loss = element(window(instruction.inputs[0], {}, 0), 0, 0);
-  if (!std::isfinite(loss)) throw_non_finite(instruction);
+  const void* const loss = workspace_.addresses(0)[instruction.inputs[0]].base;
+  bool finite = false;
+  by_dtype(plan_.dtype,
+           [&](auto zero) { finite = std::isfinite(*static_cast<const decltype(zero)*>(loss)); });
+  if (!finite) throw_non_finite(instruction);
 }
 
 }  // namespace chainrule::internal

@@ -75,6 +75,10 @@ WorkspaceData::WorkspaceData(const Plan& plan, Index max_rows, int threads)
   }
   reduction_total.resize(static_cast<std::size_t>(widest));
   for (int worker = 0; worker < workers_; ++worker) calls_.emplace_back(data());
+  for (const Phase& phase : data().phases) {
+    for (const TileGroup& group : phase.groups) one_tile_a_group_ &= group.count <= 1;
+  }
+  chain_.reserve(calls_.front().longest_chain());
 }
 
 Address WorkspaceData::address(const Buffer& buffer, int worker) const noexcept {
@@ -117,16 +121,17 @@ Index WorkspaceData::check(const Bindings::Data& bindings) {
 }
 
 void WorkspaceData::bind(const Bindings::Data& bindings, Index rows, int workers) noexcept {
-  const Slabs slabs = slabs_of(bindings);
   const bool other_rows = rows != partition_.rows;
   if (other_rows || workers != partition_workers_) {
     partition_ = Partition(data(), rows, workers);
     partition_workers_ = workers;
   }
-  if (other_rows || bindings.address_version != bound_version_ || slabs != bound_slabs_) {
+  const bool moved = other_rows || bindings.address_version != bound_version_ ||
+                     !same_slabs(bindings, bound_slabs_);
+  if (moved) {
     bind_addresses(bindings);
     bound_version_ = bindings.address_version;
-    bound_slabs_ = slabs;
+    bound_slabs_ = slabs_of(bindings);
     bound_workers_ = 0;
   }
   if (bindings.random != drawn_) {
@@ -147,6 +152,14 @@ void WorkspaceData::bind(const Bindings::Data& bindings, Index rows, int workers
                         .tiles = &tiles});
     calls.draw(data(), drawn_);
   }
+  if (moved) link();
+}
+
+// A batch of one block and weights of one tile leave nothing to share out.
+void WorkspaceData::link() noexcept {
+  chain_.clear();
+  if (partition_.blocks != 1 || !one_tile_a_group_) return;
+  calls_.front().link(data(), {.count = partition_.rows}, &run, chain_);
 }
 
 WorkspaceData::Slabs WorkspaceData::slabs_of(const Bindings::Data& bindings) noexcept {
@@ -157,6 +170,15 @@ WorkspaceData::Slabs WorkspaceData::slabs_of(const Bindings::Data& bindings) noe
     slabs[static_cast<std::size_t>(slot) + 1] = bindings.optimizer->slab(slot);
   }
   return slabs;
+}
+
+bool WorkspaceData::same_slabs(const Bindings::Data& bindings, const Slabs& slabs) noexcept {
+  if (bindings.parameters != nullptr && bindings.parameters->slab() != slabs.front()) return false;
+  const int slots = bindings.optimizer != nullptr ? bindings.optimizer->slots() : 0;
+  for (int slot = 0; slot < slots; ++slot) {
+    if (bindings.optimizer->slab(slot) != slabs[static_cast<std::size_t>(slot) + 1]) return false;
+  }
+  return true;
 }
 
 void WorkspaceData::bind_addresses(const Bindings::Data& bindings) noexcept {

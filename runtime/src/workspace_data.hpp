@@ -56,6 +56,10 @@ class WorkspaceData {
   /// A kept value after a run.
   ConstTensorView kept(BufferId buffer) const;
 
+  /// All that a run on one thread calls; empty where rows or tiles are shared out.
+  const Chain& chain() const noexcept { return chain_; }
+
+  Run* run = nullptr;                ///< the current one
   TileRunner tiles;                  ///< of the current run; what whole-batch ops are given
   std::uint64_t mirror_version = 0;  ///< Parameters::version() the mirrors were made from
   /// One per phase worker: sums of a reduction on their way to finish().
@@ -65,7 +69,9 @@ class WorkspaceData {
   // Where parameters and optimizer states are: their owners may move them.
   using Slabs = std::array<const std::byte*, 1 + kMaxUpdateSlots>;
   static Slabs slabs_of(const Bindings::Data& bindings) noexcept;
+  static bool same_slabs(const Bindings::Data& bindings, const Slabs& slabs) noexcept;
   Address address(const Buffer& buffer, int worker) const noexcept;
+  void link() noexcept;
   void bind_addresses(const Bindings::Data& bindings) noexcept;
 
   Plan plan_;
@@ -82,6 +88,8 @@ class WorkspaceData {
   std::vector<Address> addresses_;
   std::vector<BufferId> bound_;    ///< buffers whose address changes with the bindings
   std::vector<BoundCalls> calls_;  ///< by worker
+  bool one_tile_a_group_ = true;
+  Chain chain_;
 
   // What check() and bind() have seen; versions start at 1.
   std::uint64_t checked_version_ = 0;

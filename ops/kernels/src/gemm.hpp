@@ -217,7 +217,7 @@ void gemm_transposed(const Product<B>& p) {
 template <class B>
 B dot_row(const Value<B>* row, const Value<B>* column, Index inner) {
   B sum(Value<B>(0));
-  for_each_vector<B>(inner, [&](Index k, auto lanes) {
+  for_each_vector<B>(inner, [&](Index k, auto lanes) CHAINRULE_INLINE_BODY {
     sum = fma(lanes.load(row + k), lanes.load(column + k), sum);
   });
   return sum;
@@ -262,6 +262,13 @@ void gemm_dot(const Product<B>& p) {
     k += depth;
   } while (k < b.rows);
   GemmEnding<B>(finish).apply(c, 0);
+}
+
+/// The same of a short column whose elements lie one after the other.
+template <class B>
+void gemm_dot_dense(const Product<B>& p) {
+  dot_rows<B>(p.a.data, p.a.row_stride, p.b.data, p.inner(), p.c, p.accumulate);
+  GemmEnding<B>(p.finish).apply(p.c, 0);
 }
 
 template <class B>
@@ -318,6 +325,8 @@ PreparedCall prepare_gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accum
   Product<B> p{a, b, c, accumulate, finish};
   // Of a matrix with one column both strides may be 1: then it makes no difference.
   if (c.columns == 1 && a.column_stride == 1 && a.row_stride != 1) {
+    const bool dense = b.ld == 1 && p.inner() <= kGemmInnerBlock;
+    if (dense) return [p] { gemm_dot_dense<B>(p); };
     return [p] { gemm_dot<B>(p); };
   }
   if (is_column_in_row<B>(p)) p = along_row<B>(p);

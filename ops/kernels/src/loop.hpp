@@ -13,6 +13,10 @@ using In = MatrixView<const Value<B>>;
 template <class B>
 using Out = MatrixView<Value<B>>;
 
+// Loops are inlined into the kernels that write them, and bodies into the loops: views then live in
+// registers and not behind a pointer, which is most of what a kernel costs on a short row.
+#define CHAINRULE_INLINE_BODY __attribute__((always_inline))
+
 /// body(std::integral_constant) for 0 .. N - 1: compilers keep arrays in registers only where every
 /// index is a constant from the start.
 template <int N, class Body>
@@ -56,7 +60,7 @@ struct Part {
 /// The loop that owns the tails: body(j, lanes) for the vectors of a row that begin at column j,
 /// `lanes` being a Whole or, once at most, a Part.
 template <class B, class Body>
-void for_each_vector(Index columns, Body&& body) {
+[[gnu::always_inline]] inline void for_each_vector(Index columns, Body&& body) {
   Index j = 0;
   for (; j + kLanes<B> <= columns; j += kLanes<B>) body(j, Whole<B>{});
   if (j < columns) body(j, Part<B>{columns - j});
@@ -64,13 +68,13 @@ void for_each_vector(Index columns, Body&& body) {
 
 /// y(i, j) = body(inputs(i, j)...) for views of y's shape.
 template <class B, class Body, class... Inputs>
-void map(Out<B> y, Body body, Inputs... inputs) {
+[[gnu::always_inline]] inline void map(Out<B> y, Body body, Inputs... inputs) {
   if (y.ld == y.columns && ((inputs.ld == y.columns) && ...)) {
     y.columns *= y.rows;  // dense: one long row
     y.rows = y.columns > 0 ? 1 : 0;
   }
   for (Index i = 0; i < y.rows; ++i) {
-    for_each_vector<B>(y.columns, [&](Index j, auto lanes) {
+    for_each_vector<B>(y.columns, [&](Index j, auto lanes) CHAINRULE_INLINE_BODY {
       lanes.store(y.row(i) + j, body(lanes.load(inputs.row(i) + j)...));
     });
   }
@@ -78,7 +82,8 @@ void map(Out<B> y, Body body, Inputs... inputs) {
 
 /// y(i, j) (+)= body(inputs(i, j)...).
 template <class B, class Body, class... Inputs>
-void map_into(bool accumulate, Out<B> y, Body body, Inputs... inputs) {
+[[gnu::always_inline]] inline void map_into(bool accumulate, Out<B> y, Body body,
+                                            Inputs... inputs) {
   if (accumulate) {
     const In<B> before = y;
     map<B>(
@@ -90,9 +95,9 @@ void map_into(bool accumulate, Out<B> y, Body body, Inputs... inputs) {
 
 /// Sum over a row's columns of term(j, lanes).
 template <class B, class Term>
-Value<B> sum_over_row(Index columns, Term term) {
+[[gnu::always_inline]] inline Value<B> sum_over_row(Index columns, Term term) {
   B sum(Value<B>(0));
-  for_each_vector<B>(columns, [&](Index j, auto lanes) {
+  for_each_vector<B>(columns, [&](Index j, auto lanes) CHAINRULE_INLINE_BODY {
     sum = sum + lanes.keep(term(j, lanes), B(Value<B>(0)));
   });
   return reduce_sum(sum);
