@@ -306,8 +306,9 @@ void BoundCalls::point_at(const PlanData& plan, const TileGroup& group, Index nu
     accumulate = true;
   }
   if (!group.update) return;
-  if (!group.descends)
+  if (!group.descends) {
     tiles.calls.push_back(prepare_update(*plan.update, plan.dtype, tiles.update));
+  }
   if (group.mirror == kNoBuffer) return;
   by_dtype(plan.dtype, [&](auto zero) {
     using T = decltype(zero);
