@@ -120,14 +120,14 @@ Index WorkspaceData::check(const Bindings::Data& bindings) {
   return checked_rows_;
 }
 
-void WorkspaceData::bind(const Bindings::Data& bindings, Index rows, int workers) noexcept {
+void WorkspaceData::bind_anew(const Bindings::Data& bindings, Index rows, int workers) noexcept {
   const bool other_rows = rows != partition_.rows;
   if (other_rows || workers != partition_workers_) {
     partition_ = Partition(data(), rows, workers);
     partition_workers_ = workers;
   }
-  const bool moved = other_rows || bindings.address_version != bound_version_ ||
-                     !same_slabs(bindings, bound_slabs_);
+  const bool moved =
+      other_rows || bindings.address_version != bound_version_ || !has_slabs_of(bindings);
   if (moved) {
     bind_addresses(bindings);
     bound_version_ = bindings.address_version;
@@ -170,15 +170,6 @@ WorkspaceData::Slabs WorkspaceData::slabs_of(const Bindings::Data& bindings) noe
     slabs[static_cast<std::size_t>(slot) + 1] = bindings.optimizer->slab(slot);
   }
   return slabs;
-}
-
-bool WorkspaceData::same_slabs(const Bindings::Data& bindings, const Slabs& slabs) noexcept {
-  if (bindings.parameters != nullptr && bindings.parameters->slab() != slabs.front()) return false;
-  const int slots = bindings.optimizer != nullptr ? bindings.optimizer->slots() : 0;
-  for (int slot = 0; slot < slots; ++slot) {
-    if (bindings.optimizer->slab(slot) != slabs[static_cast<std::size_t>(slot) + 1]) return false;
-  }
-  return true;
 }
 
 void WorkspaceData::bind_addresses(const Bindings::Data& bindings) noexcept {

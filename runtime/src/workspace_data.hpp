@@ -45,7 +45,9 @@ class WorkspaceData {
   BoundCalls& calls(int worker) noexcept { return calls_[static_cast<std::size_t>(worker)]; }
   /// Points the calls of workers 0 to workers - 1 at what is bound for this run of `rows` rows,
   /// unless they do already.
-  void bind(const Bindings::Data& bindings, Index rows, int workers) noexcept;
+  void bind(const Bindings::Data& bindings, Index rows, int workers) noexcept {
+    if (!is_bound(bindings, rows, workers)) bind_anew(bindings, rows, workers);
+  }
   /// Calls have been moved one by one: all are bound anew before the next run.
   void forget_bindings() noexcept { bound_version_ = 0; }
   /// Of the current or last run.
@@ -69,7 +71,9 @@ class WorkspaceData {
   // Where parameters and optimizer states are: their owners may move them.
   using Slabs = std::array<const std::byte*, 1 + kMaxUpdateSlots>;
   static Slabs slabs_of(const Bindings::Data& bindings) noexcept;
-  static bool same_slabs(const Bindings::Data& bindings, const Slabs& slabs) noexcept;
+  bool has_slabs_of(const Bindings::Data& bindings) const noexcept;
+  bool is_bound(const Bindings::Data& bindings, Index rows, int workers) const noexcept;
+  void bind_anew(const Bindings::Data& bindings, Index rows, int workers) noexcept;
   Address address(const Buffer& buffer, int worker) const noexcept;
   void link() noexcept;
   void bind_addresses(const Bindings::Data& bindings) noexcept;
@@ -147,4 +151,25 @@ struct Bindings::Data {
   Index check_complete() const;
 };
 
+namespace internal {
+
+inline bool WorkspaceData::has_slabs_of(const Bindings::Data& bindings) const noexcept {
+  const Parameters* const parameters = bindings.parameters;
+  if (parameters != nullptr && parameters->slab() != bound_slabs_.front()) return false;
+  const int slots = bindings.optimizer != nullptr ? bindings.optimizer->slots() : 0;
+  for (int slot = 0; slot < slots; ++slot) {
+    const std::byte* const bound = bound_slabs_[static_cast<std::size_t>(slot) + 1];
+    if (bindings.optimizer->slab(slot) != bound) return false;
+  }
+  return true;
+}
+
+inline bool WorkspaceData::is_bound(const Bindings::Data& bindings, Index rows,
+                                    int workers) const noexcept {
+  return bindings.address_version == bound_version_ && rows == partition_.rows &&
+         workers == partition_workers_ && workers <= bound_workers_ && bindings.random == drawn_ &&
+         has_slabs_of(bindings);
+}
+
+}  // namespace internal
 }  // namespace chainrule
