@@ -57,13 +57,23 @@ struct Part {
   B keep(B value, B neutral) const { return keep_first(value, count, neutral); }
 };
 
+/// The same, for what is stored and soon loaded again.
+template <class B>
+struct Tail {
+  Index count;
+
+  B load(const Value<B>* from) const { return load_tail(from, count); }
+  void store(Value<B>* to, B value) const { store_tail(to, value, count); }
+  B keep(B value, B neutral) const { return keep_first(value, count, neutral); }
+};
+
 /// The loop that owns the tails: body(j, lanes) for the vectors of a row that begin at column j,
-/// `lanes` being a Whole or, once at most, a Part.
+/// `lanes` being a Whole or, once at most, a Tail.
 template <class B, class Body>
 [[gnu::always_inline]] inline void for_each_vector(Index columns, Body&& body) {
   Index j = 0;
   for (; j + kLanes<B> <= columns; j += kLanes<B>) body(j, Whole<B>{});
-  if (j < columns) body(j, Part<B>{columns - j});
+  if (j < columns) body(j, Tail<B>{columns - j});
 }
 
 /// y(i, j) = body(inputs(i, j)...) for views of y's shape.
