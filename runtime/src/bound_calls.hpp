@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <span>
 #include <vector>
 
@@ -67,7 +68,7 @@ class BoundCall {
       if (move.rows != nullptr) *move.rows = rows.count;
     }
     context_.partial = reinterpret_cast<double*>(partial_ + rows.block * partial_bytes_);
-    prepared_ = prepare();
+    ::new (static_cast<void*>(&prepared_)) PreparedCall(prepare());  // in place: it is large
   }
 
   /// Points dY, and its tangent, at columns [first, first + count).
