@@ -22,10 +22,16 @@ MatrixView<T> state_view(const TensorView& view) {
 }
 
 template <UpdateKernel kKernel, class T>
+PreparedCall prepare(const UpdateContext& context) noexcept {
+  return [update = context.kernels->get<T>().update[static_cast<std::size_t>(kKernel)],
+          parameter = context.parameter.as<T>(), gradient = context.gradient.as<T>(),
+          state0 = state_view<T>(context.state[0]), state1 = state_view<T>(context.state[1]),
+          scalars = context.scalars] { update(parameter, gradient, state0, state1, scalars); };
+}
+
+template <UpdateKernel kKernel, class T>
 void apply(const UpdateContext& context) noexcept {
-  context.kernels->get<T>().update[static_cast<std::size_t>(kKernel)](
-      context.parameter.as<T>(), context.gradient.as<T>(), state_view<T>(context.state[0]),
-      state_view<T>(context.state[1]), context.scalars);
+  prepare<kKernel, T>(context)();
 }
 
 template <UpdateKernel kKernel>
@@ -33,6 +39,7 @@ constexpr UpdateDef define_update(std::string_view name, int state_slots) {
   return {.name = name,
           .state_slots = state_slots,
           .apply = {&apply<kKernel, float>, &apply<kKernel, double>},
+          .prepare = {&prepare<kKernel, float>, &prepare<kKernel, double>},
           .is_plain_sgd = kKernel == UpdateKernel::kSgd};
 }
 

@@ -61,17 +61,21 @@ struct Unary {
   }
 
   template <class T>
-  static void forward(const OpContext& context) {
-    internal::kernels<T>(context).unary[kIndex](context.input<T>(0), context.out<T>(),
-                                                context.attributes->real.data());
+  static auto forward(const OpContext& context) {
+    return [unary = internal::kernels<T>(context).unary[kIndex], x = context.input<T>(0),
+            y = context.out<T>(),
+            parameters = context.attributes->real.data()] { unary(x, y, parameters); };
   }
 
   template <class T>
-  static void backward(const OpContext& context) {
-    if (!context.wants(0)) return;
-    internal::kernels<T>(context).unary_backward[kIndex](
-        source<T>(context), context.out_gradient<T>(), context.in_gradient<T>(0),
-        context.attributes->real.data(), context.accumulates(0));
+  static PreparedCall backward(const OpContext& context) {
+    if (!context.wants(0)) return {};
+    return
+        [unary_backward = internal::kernels<T>(context).unary_backward[kIndex],
+         read = source<T>(context), dy = context.out_gradient<T>(), dx = context.in_gradient<T>(0),
+         parameters = context.attributes->real.data(), accumulate = context.accumulates(0)] {
+          unary_backward(read, dy, dx, parameters, accumulate);
+        };
   }
 
   template <class T>
@@ -115,20 +119,18 @@ struct Identity {
   static double flops_per_row(const InferContext&) { return 0; }
 
   template <class T>
-  static void forward(const OpContext& context) {
-    const MatrixView<const T> x = context.input<T>(0);
-    const MatrixView<T> y = context.out<T>();
-    if (x.data != y.data) internal::kernels<T>(context).scale_into(T{1}, x, y, false);
+  static auto forward(const OpContext& context) {
+    return internal::copy_call<T>(context, context.input<T>(0), context.out<T>(), false);
   }
 
   template <class T>
-  static void backward(const OpContext& context) {
-    if (context.wants(0)) internal::pass_gradient<T>(context, 0);
+  static auto backward(const OpContext& context) {
+    return internal::pass_gradient<T>(context, 0);
   }
 
   template <class T>
   static void jvp(const OpContext& context) {
-    forward<T>(context.along_tangents());
+    forward<T>(context.along_tangents())();
   }
 };
 

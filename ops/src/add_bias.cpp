@@ -28,23 +28,24 @@ struct AddBias {
   }
 
   template <class T>
-  static void forward(const OpContext& context) {
-    internal::kernels<T>(context).add_bias(context.input<T>(0), context.input<T>(1).data,
-                                           context.out<T>());
+  static auto forward(const OpContext& context) {
+    return [add_bias = internal::kernels<T>(context).add_bias, z = context.input<T>(0),
+            b = context.input<T>(1).data, y = context.out<T>()] { add_bias(z, b, y); };
   }
 
   template <class T>
-  static void backward(const OpContext& context) {
-    if (context.wants(1)) {
-      internal::kernels<T>(context).column_sum(
-          context.out_gradient<T>(), context.in_gradient<T>(1).data, context.accumulates(1));
-    }
-    if (context.wants(0)) internal::pass_gradient<T>(context, 0);
+  static auto backward(const OpContext& context) {
+    return [column_sum = internal::kernels<T>(context).column_sum, dy = context.out_gradient<T>(),
+            db = internal::wanted_gradient<T>(context, 1).data, accumulate = context.accumulates(1),
+            pass = internal::pass_gradient<T>(context, 0)] {
+      if (db != nullptr) column_sum(dy, db, accumulate);
+      pass();
+    };
   }
 
   template <class T>
   static void jvp(const OpContext& context) {
-    forward<T>(context.along_tangents());
+    forward<T>(context.along_tangents())();
   }
 };
 

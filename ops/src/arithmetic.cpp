@@ -59,7 +59,7 @@ struct Add : OneFlopAnElement {
   }
   template <class T>
   static void backward(const OpContext& context) {
-    for_wanted_inputs(context, [&](int input) { internal::pass_gradient<T>(context, input); });
+    for_wanted_inputs(context, [&](int input) { internal::pass_gradient<T>(context, input)(); });
   }
   template <class T>
   static void jvp(const OpContext& context) {

@@ -50,28 +50,29 @@ struct BatchReduction {
   }
 
   template <class T>
-  static void forward(const OpContext& context) {
-    sum_rows<T>(context, context.input<T>(kX), context.partial);
+  static auto forward(const OpContext& context) {
+    return row_sums<T>(context, context.input<T>(kX), context.partial);
   }
 
   template <class T>
-  static void finish(const OpContext& context) {
-    const MatrixView<T> y = context.out<T>();
-    const double denominator = divisor<T>(context);
-    for (Index j = 0; j < y.columns; ++j) {
-      y(0, j) = static_cast<T>(denominator == 0 ? 0 : context.partial[j] / denominator);
-    }
+  static auto finish(const OpContext& context) {
+    return [y = context.out<T>(), sums = context.partial, divisor = divisor_of<T>(context)] {
+      const double denominator = divisor();
+      for (Index j = 0; j < y.columns; ++j) {
+        y(0, j) = static_cast<T>(denominator == 0 ? 0 : sums[j] / denominator);
+      }
+    };
   }
 
   template <class T>
   static void jvp(const OpContext& context) {
     const MatrixView<T> ty = context.out_tangent<T>();
-    const double denominator = divisor<T>(context);
+    const double denominator = divisor_of<T>(context)();
     std::array<double, kSums> sums;
     for (Index first = 0; first < ty.columns; first += kSums) {
       const Index count = std::min(kSums, ty.columns - first);
-      sum_rows<T>(context, internal::column_window(context.in_tangent<T>(kX), first, count),
-                  sums.data());
+      row_sums<T>(context, internal::column_window(context.in_tangent<T>(kX), first, count),
+                  sums.data())();
       for (Index j = 0; j < count; ++j) {
         const double sum = sums[static_cast<std::size_t>(j)];
         ty(0, first + j) = static_cast<T>(denominator == 0 ? 0 : sum / denominator);
@@ -80,26 +81,31 @@ struct BatchReduction {
   }
 
   template <class T>
-  static void backward(const OpContext& context) {
-    if (!context.wants(kX)) return;
-    const MatrixView<const T> dy = context.out_gradient<T>();
-    const MatrixView<T> dx = context.in_gradient<T>(kX);
-    const double denominator = divisor<T>(context);
-    const auto gradient = [&](double weight, Index j) {
-      const bool selected = weight != 0 && denominator != 0;
-      return selected ? static_cast<T>(weight * static_cast<double>(dy(0, j)) / denominator) : T{0};
-    };
-    if (context.input_count == 1 && dx.columns == 1 && dx.ld == 1 && !context.accumulates(kX)) {
-      std::fill_n(dx.data, dx.rows, gradient(1.0, 0));
-      return;
-    }
-    for (Index i = 0; i < dx.rows; ++i) {
-      const double weight =
-          context.input_count == 1 ? 1.0 : static_cast<double>(context.input<T>(kWeights)(i, 0));
-      for (Index j = 0; j < dx.columns; ++j) {
-        dx(i, j) = context.accumulates(kX) ? dx(i, j) + gradient(weight, j) : gradient(weight, j);
+  static PreparedCall backward(const OpContext& context) {
+    if (!context.wants(kX)) return {};
+    return [dy = context.out_gradient<T>(), dx = context.in_gradient<T>(kX),
+            weights = row_weights<T>(context), divisor = divisor_of<T>(context),
+            accumulate = context.accumulates(kX)] {
+      const double denominator = divisor();
+      const auto gradient = [&](double weight, Index j) {
+        const bool selected = weight != 0 && denominator != 0;
+        return selected ? static_cast<T>(weight * static_cast<double>(dy(0, j)) / denominator)
+                        : T{0};
+      };
+      if (weights.data == nullptr && dx.columns == 1 && dx.ld == 1 && !accumulate) {
+        std::fill_n(dx.data, dx.rows, gradient(1.0, 0));
+        return;
       }
-    }
+      for (Index i = 0; i < dx.rows; ++i) {
+        const double weight = weights.data == nullptr ? 1.0 : static_cast<double>(weights(i, 0));
+        const bool as_first = weights.data == nullptr && !accumulate && i > 0;
+        for (Index j = 0; j < dx.columns; ++j) {
+          dx(i, j) = as_first     ? dx(0, j)
+                     : accumulate ? dx(i, j) + gradient(weight, j)
+                                  : gradient(weight, j);
+        }
+      }
+    };
   }
 
  private:
@@ -117,26 +123,34 @@ struct BatchReduction {
     }
   }
 
+  /// Empty: all weigh 1.
+  template <class T>
+  static MatrixView<const T> row_weights(const OpContext& context) {
+    if (context.input_count == 1) return {};
+    return context.input<T>(kWeights);
+  }
+
   /// The (weighted) sums of the columns of x over the rows of this call.
   template <class T>
-  static void sum_rows(const OpContext& context, MatrixView<const T> x, double* sums) {
-    std::fill_n(sums, x.columns, 0.0);
-    if (context.input_count == 1) {
-      internal::kernels<T>(context).column_sum_double(x, sums);
-    } else {
-      weighted_sums(x, context.input<T>(kWeights), sums);
-    }
+  static auto row_sums(const OpContext& context, MatrixView<const T> x, double* sums) {
+    return [=, column_sum_double = internal::kernels<T>(context).column_sum_double,
+            weights = row_weights<T>(context)] {
+      std::fill_n(sums, x.columns, 0.0);
+      if (weights.data == nullptr) {
+        column_sum_double(x, sums);
+      } else {
+        weighted_sums(x, weights, sums);
+      }
+    };
   }
 
   /// What a sum is divided by; 0 stands for a mean of nothing.
   template <class T>
-  static double divisor(const OpContext& context) {
-    if constexpr (!kMean) {
-      return 1;
-    } else {
-      if (context.input_count == 1) return static_cast<double>(context.batch_rows);
-      return static_cast<double>(context.input<T>(kTotal)(0, 0));
-    }
+  static auto divisor_of(const OpContext& context) {
+    const double count = kMean ? static_cast<double>(context.batch_rows) : 1;
+    const T* const total =
+        kMean && context.input_count > 1 ? context.input<T>(kTotal).data : nullptr;
+    return [=] { return total == nullptr ? count : static_cast<double>(*total); };
   }
 };
 

@@ -78,7 +78,7 @@ struct Dropout {
   static void backward(const OpContext& context) {
     if (!context.wants(0)) return;
     if (context.mode == Mode::kInference) {
-      internal::pass_gradient<T>(context, 0);
+      internal::pass_gradient<T>(context, 0)();
     } else {
       internal::kernels<T>(context).mul_into(context.out_gradient<T>(), context.saved.as<T>(),
                                              context.in_gradient<T>(0), context.accumulates(0));

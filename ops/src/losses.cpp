@@ -66,17 +66,21 @@ struct RowLoss {
   }
 
   template <class T>
-  static void forward(const OpContext& context) {
-    internal::kernels<T>(context).loss[kIndex](context.input<T>(0), context.input<T>(1),
-                                               context.attributes->real.data(), context.out<T>());
+  static auto forward(const OpContext& context) {
+    return [loss = internal::kernels<T>(context).loss[kIndex], x = context.input<T>(0),
+            target = context.input<T>(1), parameters = context.attributes->real.data(),
+            y = context.out<T>()] { loss(x, target, parameters, y); };
   }
 
   template <class T>
-  static void backward(const OpContext& context) {
-    if (!context.wants(0)) return;
-    internal::kernels<T>(context).loss_backward[kIndex](
-        context.input<T>(0), context.input<T>(1), context.attributes->real.data(),
-        context.out_gradient<T>(), context.in_gradient<T>(0), context.accumulates(0));
+  static PreparedCall backward(const OpContext& context) {
+    if (!context.wants(0)) return {};
+    return [loss_backward = internal::kernels<T>(context).loss_backward[kIndex],
+            x = context.input<T>(0), target = context.input<T>(1),
+            parameters = context.attributes->real.data(), dy = context.out_gradient<T>(),
+            dx = context.in_gradient<T>(0), accumulate = context.accumulates(0)] {
+      loss_backward(x, target, parameters, dy, dx, accumulate);
+    };
   }
 
   template <class T>

@@ -37,19 +37,20 @@ struct Matmul {
   }
 
   template <class T>
-  static void forward(const OpContext& context) {
+  static PreparedCall forward(const OpContext& context) {
     const MatrixView<const T> x = context.input<T>(0);
-    internal::kernels<T>(context).gemm({x.data, x.ld, 1}, context.input<T>(1), context.out<T>(),
-                                       false, finish<T>(context.epilogue));
+    return internal::kernels<T>(context).prepare_gemm({x.data, x.ld, 1}, context.input<T>(1),
+                                                      context.out<T>(), false,
+                                                      finish<T>(context.epilogue));
   }
 
   template <class T>
-  static void backward(const OpContext& context) {
-    if (!context.wants(0)) return;
+  static PreparedCall backward(const OpContext& context) {
+    if (!context.wants(0)) return {};
     const MatrixView<const T> dy = context.out_gradient<T>();
-    internal::kernels<T>(context).gemm({dy.data, dy.ld, 1}, context.mirror.as<T>(),
-                                       context.in_gradient<T>(0), context.accumulates(0),
-                                       finish<T>(context.epilogue));
+    return internal::kernels<T>(context).prepare_gemm(
+        {dy.data, dy.ld, 1}, context.mirror.as<T>(), context.in_gradient<T>(0),
+        context.accumulates(0), finish<T>(context.epilogue));
   }
 
   template <class T>
@@ -62,11 +63,11 @@ struct Matmul {
   }
 
   template <class T>
-  static void weight_gradient(const OpContext& context, Index first, Index count) noexcept {
+  static PreparedCall weight_gradient(const OpContext& context, Index first, Index count) noexcept {
     const MatrixView<const T> x = internal::column_window(context.input<T>(0), first, count);
-    internal::kernels<T>(context).gemm({x.data, 1, x.ld}, context.out_gradient<T>(),
-                                       context.in_gradient<T>(1), context.accumulates(1),
-                                       finish<T>(context.epilogue));
+    return internal::kernels<T>(context).prepare_gemm(
+        {x.data, 1, x.ld}, context.out_gradient<T>(), context.in_gradient<T>(1),
+        context.accumulates(1), finish<T>(context.epilogue));
   }
 
   /// tdx += tdy w^T + dy tw^T.

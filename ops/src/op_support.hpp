@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -81,14 +82,25 @@ MatrixView<T> column_window(MatrixView<T> view, Index first, Index count) {
   return {view.data == nullptr ? nullptr : view.data + first, view.rows, count, view.ld};
 }
 
-/// dx (+)= dy, where both may be one buffer.
+/// y (+)= x, where both may be one buffer and y may be empty.
 template <class T>
-void pass_gradient(const OpContext& context, int input) {
-  const MatrixView<const T> dy = context.out_gradient<T>();
-  const MatrixView<T> dx = context.in_gradient<T>(input);
-  const bool accumulate = context.accumulates(input);
-  if (!accumulate && dx.data == dy.data) return;
-  kernels<T>(context).scale_into(T{1}, dy, dx, accumulate);
+auto copy_call(const OpContext& context, MatrixView<const T> x, MatrixView<T> y, bool accumulate) {
+  const bool nothing = y.data == nullptr || (y.data == x.data && !accumulate);
+  return [=, add = kernels<T>(context).add] {
+    if (nothing) return;
+    if (accumulate) {
+      add(y, x, y);
+    } else {
+      for (Index i = 0; i < y.rows; ++i) std::copy_n(x.row(i), y.columns, y.row(i));
+    }
+  };
+}
+
+/// dx (+)= dy where dx is wanted.
+template <class T>
+auto pass_gradient(const OpContext& context, int input) {
+  return copy_call<T>(context, context.out_gradient<T>(), wanted_gradient<T>(context, input),
+                      context.accumulates(input));
 }
 
 }  // namespace chainrule::internal

@@ -79,6 +79,12 @@ void blas_gemm(StridedView<T> a, MatrixView<const T> b, MatrixView<T> c, bool ac
   multiply(a, b, c, accumulate);
 }
 
+template <class T>
+PreparedCall prepare_blas_gemm(StridedView<T> a, MatrixView<const T> b, MatrixView<T> c,
+                               bool accumulate, const GemmFinish<T>&) {
+  return [=] { multiply(a, b, c, accumulate); };
+}
+
 // Scales each row to norm 1 and returns what it was divided by; rows of zeros stay.
 std::vector<double> normalize_rows(MatrixView<double> a) {
   std::vector<double> norms(static_cast<std::size_t>(a.rows), 1);
@@ -163,6 +169,8 @@ void internal::use_blas_gemm(KernelTable& kernels) {
   require_threadsafe_blas("compile: --gemm blas");
   kernels.f32.gemm = &blas_gemm<float>;
   kernels.f64.gemm = &blas_gemm<double>;
+  kernels.f32.prepare_gemm = &prepare_blas_gemm<float>;
+  kernels.f64.prepare_gemm = &prepare_blas_gemm<double>;
 }
 
 void multiply_transposed(MatrixView<const double> a, MatrixView<const double> b,

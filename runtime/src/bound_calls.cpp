@@ -5,7 +5,8 @@
 
 #include "chainrule/runtime/parallel_linear_algebra.hpp"
 #include "draft.hpp"
-#include "workspace_data.hpp"
+#include "numeric.hpp"
+#include "run.hpp"
 
 namespace chainrule::internal {
 namespace {
@@ -27,7 +28,30 @@ bool moves(const Instruction& instruction, const Buffer& buffer) noexcept {
   return instruction.row_block && (buffer.batched || buffer.region == Region::kPartial);
 }
 
+// True when the gradient is a sum of parts that nobody else reads: then the first part becomes the
+// sum, and is the gradient.
+bool is_first_part(const TileGroup& group) noexcept {
+  return group.gradient == kNoBuffer && group.contributions.size() == 1 &&
+         group.contributions.front().kind == InstructionKind::kPartialSum;
+}
+
 }  // namespace
+
+PreparedCall BoundCall::prepare() noexcept {
+  if (instruction_->weight_function != nullptr) return prepare_tile(0);
+  if (instruction_->prepare != nullptr) return instruction_->prepare(context_);
+  return [function = instruction_->function, context = &context_] { function(*context); };
+}
+
+PreparedCall BoundCall::prepare_tile(Index first) noexcept {
+  const Index count = gradient(weight_input_).rows;
+  if (instruction_->prepare_weight != nullptr) {
+    return instruction_->prepare_weight(context_, first, count);
+  }
+  return [function = instruction_->weight_function, context = &context_, first, count] {
+    function(*context, first, count);
+  };
+}
 
 /// Fills in one call.
 class CallBinder {
@@ -43,7 +67,10 @@ class CallBinder {
   void bind(BoundCall& call, const TileRunner& tiles) {
     const std::size_t first_move = moves_.size();
     call.at_ = {.first = -1};  // move_to() moves
-    call.function_ = instruction_.function;
+    call.instruction_ = &instruction_;
+    if (instruction_.weight_function != nullptr) {
+      call.weight_input_ = plan_.weight_input(instruction_);
+    }
     bind_values(call.context_, tiles);
     if (instruction_.partial != kNoBuffer) {
       const Address& partial = addresses_[instruction_.partial];
@@ -64,6 +91,9 @@ class CallBinder {
           static_cast<const std::byte*>(call.tangents_->output_gradient.data);
     }
     call.moves_ = std::span<const Move>(moves_).subspan(first_move);
+    if (!instruction_.row_block && instruction_.function != nullptr) {
+      call.prepared_ = call.prepare();
+    }
   }
 
  private:
@@ -148,8 +178,8 @@ class CallBinder {
 
 namespace {
 
-BoundTiles::Operands tile_operands(const PlanData& plan, const TileGroup& group,
-                                   const BoundCalls::Memory& memory) {
+BoundTiles::Operands group_operands(const PlanData& plan, const TileGroup& group,
+                                    const BoundCalls::Memory& memory) {
   const auto whole = [&](std::byte* data, Index rows, Index columns, Index ld) {
     return TensorView{data, plan.dtype, rows, columns, ld};
   };
@@ -159,10 +189,14 @@ BoundTiles::Operands tile_operands(const PlanData& plan, const TileGroup& group,
     return whole(memory.addresses[id].base, b.rows, b.columns, memory.addresses[id].ld);
   };
   BoundTiles::Operands operands;
-  operands.gradient = group.gradient != kNoBuffer
-                          ? matrix(group.gradient)
-                          : whole(memory.tile_scratch, group.tile_rows, group.tile_columns,
-                                  padded_leading_dimension(group.tile_columns, plan.dtype));
+  if (is_first_part(group)) {
+    operands.gradient = matrix(group.contributions.front().partial);
+  } else if (group.gradient != kNoBuffer) {
+    operands.gradient = matrix(group.gradient);
+  } else {
+    operands.gradient = whole(memory.tile_scratch, group.tile_rows, group.tile_columns,
+                              padded_leading_dimension(group.tile_columns, plan.dtype));
+  }
   if (!group.update) return operands;
   operands.parameter = matrix(group.parameter);
   operands.mirror = matrix(group.mirror);
@@ -172,6 +206,12 @@ BoundTiles::Operands tile_operands(const PlanData& plan, const TileGroup& group,
         whole(memory.optimizer->slab(slot) + offset, group.rows, group.columns, group.ld);
   }
   return operands;
+}
+
+PreparedCall prepare_update(const UpdateDef& def, DType dtype, const UpdateContext& context) {
+  const std::size_t index = dtype_index(dtype);
+  if (def.prepare[index] != nullptr) return def.prepare[index](context);
+  return [apply = def.apply[index], context = &context] { apply(*context); };
 }
 
 }  // namespace
@@ -190,23 +230,38 @@ BoundCalls::BoundCalls(const PlanData& plan)
   });
   moves_.reserve(moving);
   for (const Phase& phase : plan.phases) {
-    std::vector<Step>& steps = steps_.emplace_back();
+    std::vector<Step>& steps = phases_.emplace_back().steps;
     for (const Instruction& instruction : phase.instructions) {
-      steps.push_back({&instruction, instruction.only_calls() ? &(*this)[instruction] : nullptr});
+      steps.emplace_back().instruction = &instruction;
+    }
+    for (const TileGroup& group : phase.groups) {
+      // Each contribution may need its place cleared.
+      groups_[static_cast<std::size_t>(group.number)].calls.reserve(2 * group.contributions.size() +
+                                                                    2);
     }
   }
 }
 
 void BoundCalls::bind(const PlanData& plan, const Memory& memory) noexcept {
+  addresses_ = memory.addresses;
+  blocks_ = memory.blocks;
   moves_.clear();
   for_each_call(plan, [&](const Instruction& instruction) {
     CallBinder(plan, instruction, memory.addresses, memory.batch_rows, moves_)
         .bind((*this)[instruction], *memory.tiles);
   });
+  for (BoundPhase& phase : phases_) {
+    phase.at = {.first = -1};
+    for (Step& step : phase.steps) {
+      const bool calls = step.instruction->only_calls(blocks_);
+      step.call = calls ? &(*this)[*step.instruction] : nullptr;
+    }
+  }
   for (const Phase& phase : plan.phases) {
     for (const TileGroup& group : phase.groups) {
       BoundTiles& tiles = groups_[static_cast<std::size_t>(group.number)];
-      tiles.whole = tile_operands(plan, group, memory);
+      tiles.whole = group_operands(plan, group, memory);
+      tiles.gradient_of_tile = group.gradient == kNoBuffer && !is_first_part(group);
       tiles.scalars = memory.scalars + group.group * kUpdateScalars;
       tiles.number = -1;
     }
@@ -216,13 +271,14 @@ void BoundCalls::bind(const PlanData& plan, const Memory& memory) noexcept {
 void BoundCalls::point_at(const PlanData& plan, const TileGroup& group, Index number,
                           BoundTiles& tiles) noexcept {
   tiles.number = number;
-  const Tile tile = tiles.tile = group.tile(number);
+  tiles.calls.clear();
+  const Tile tile = group.tile(number);
   tiles.gradient = tiles.whole.gradient;
-  if (group.gradient != kNoBuffer) {
-    tiles.gradient = tile.of(tiles.gradient);
-  } else {  // memory for one tile
+  if (tiles.gradient_of_tile) {
     tiles.gradient.rows = tile.rows;
     tiles.gradient.columns = tile.columns;
+  } else {
+    tiles.gradient = tile.of(tiles.gradient);
   }
   if (group.update) {
     tiles.update.kernels = &plan.kernels;
@@ -233,22 +289,93 @@ void BoundCalls::point_at(const PlanData& plan, const TileGroup& group, Index nu
       tiles.update.state[slot] = tile.of(tiles.whole.state[slot]);
     }
   }
-  if (group.mirror != kNoBuffer) tiles.mirror = tile.transposed().of(tiles.whole.mirror);
 
   bool accumulate = group.gradient_holds_sum;
   for (const Instruction& contribution : group.contributions) {
-    if (contribution.call >= 0) {
+    if (contribution.kind == InstructionKind::kPartialSum) {
+      add_parts(plan, contribution, tile, accumulate, tiles);
+    } else {
       BoundCall& call = (*this)[contribution];
       if (!group.whole_rows()) call.move_to_columns(tile.first_column, tile.columns);
       call.context_.overwrite = accumulate ? 0 : contribution.overwrite;
-      call.gradient(plan.weight_input(contribution)) = tiles.gradient;
+      call.gradient(call.weight_input_) = tiles.gradient;
       if (group.descends && &contribution == &group.contributions.back()) {
         call.context_.epilogue.descending = tiles.update.parameter;
         call.context_.epilogue.sgd = tiles.scalars;
       }
+      if (!accumulate && contribution.overwrite == 0) {
+        tiles.calls.emplace_back([gradient = tiles.gradient] { clear_rows(gradient); });
+      }
+      tiles.calls.push_back(call.prepare_tile(tile.first_row));
     }
     accumulate = true;
   }
+  if (!group.update) return;
+  if (!group.descends) {
+    tiles.calls.push_back(prepare_update(*plan.update, plan.dtype, tiles.update));
+  }
+  if (group.mirror == kNoBuffer) return;
+  by_dtype(plan.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    tiles.calls.emplace_back(
+        [transpose = plan.kernels.get<T>().transpose,
+         from = MatrixView<const T>(tiles.update.parameter.as<T>()),
+         to = tile.transposed().of(tiles.whole.mirror).as<T>()] { transpose(from, to); });
+  });
+}
+
+// The tree over the parts of a tile's rows; padding between the rows goes along.
+void BoundCalls::add_parts(const PlanData& plan, const Instruction& sum, const Tile& tile,
+                           bool accumulate, BoundTiles& tiles) const noexcept {
+  const Address& address = addresses_[sum.partial];
+  by_dtype(plan.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const MatrixView<T> out = tiles.gradient.as<T>();
+    if (out.rows == 0) return;
+    const MatrixView<T> parts{
+        reinterpret_cast<T*>(address.base) + tile.first_row * address.ld + tile.first_column,
+        out.rows, out.columns, address.ld};
+    const Index stride = address.part_bytes / static_cast<Index>(sizeof(T));
+    if (blocks_ != 1) {
+      tiles.calls.emplace_back([=, blocks = blocks_] {
+        add_in_tree(parts.data, stride, blocks, (parts.rows - 1) * parts.ld + parts.columns);
+      });
+    }
+    if (out.data == parts.data) return;
+    tiles.calls.emplace_back([=] {
+      for (Index i = 0; i < out.rows; ++i) {
+        for (Index j = 0; j < out.columns; ++j) {
+          out(i, j) = accumulate ? out(i, j) + parts(i, j) : parts(i, j);
+        }
+      }
+    });
+  });
+}
+
+void BoundCalls::link(const PlanData& plan, const RowWindow& rows, Run* const* run,
+                      Chain& chain) noexcept {
+  for (const Phase& phase : plan.phases) {
+    if (phase.kind == PhaseKind::kRowSegment) move_to(phase, rows, false);
+    for (Step& step : phases_[static_cast<std::size_t>(phase.number)].steps) {
+      if (step.call == nullptr) {
+        step.other = [run, instruction = step.instruction, rows] {
+          (*run)->run_instruction(*instruction, rows, 0);
+        };
+      }
+      chain.push_back(step.call != nullptr ? &step.call->prepared() : &step.other);
+    }
+    for (const TileGroup& group : phase.groups) {
+      if (group.count == 0) continue;
+      for (const PreparedCall& call : tile(plan, group, 0)) chain.push_back(&call);
+    }
+  }
+}
+
+std::size_t BoundCalls::longest_chain() const noexcept {
+  std::size_t calls = 0;
+  for (const BoundPhase& phase : phases_) calls += phase.steps.size();
+  for (const BoundTiles& tiles : groups_) calls += tiles.calls.capacity();
+  return calls;
 }
 
 void BoundCalls::draw(const PlanData& plan, RandomKey key) noexcept {

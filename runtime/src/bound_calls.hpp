@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <span>
 #include <vector>
 
@@ -42,7 +43,8 @@ struct Move {
   Address address;
 };
 
-/// An instruction's context for one worker, complete but for what depends on the block of rows.
+/// An instruction's context for one worker, complete but for what depends on the block of rows, and
+/// what there is to call for the rows that it is about.
 class BoundCall {
  public:
   OpContext& context() noexcept { return context_; }
@@ -52,7 +54,8 @@ class BoundCall {
                                 : context_.input_gradients[input];
   }
 
-  void run() const { function_(context_); }
+  void run() const { prepared_(); }
+  const PreparedCall& prepared() const noexcept { return prepared_; }
 
   /// Points the operands at these rows.
   void move_to(const RowWindow& rows) noexcept {
@@ -65,6 +68,7 @@ class BoundCall {
       if (move.rows != nullptr) *move.rows = rows.count;
     }
     context_.partial = reinterpret_cast<double*>(partial_ + rows.block * partial_bytes_);
+    ::new (static_cast<void*>(&prepared_)) PreparedCall(prepare());  // in place: it is large
   }
 
   /// Points dY, and its tangent, at columns [first, first + count).
@@ -78,12 +82,19 @@ class BoundCall {
     if (tangents_ != nullptr) move(tangents_->output_gradient, output_gradient_tangent_);
   }
 
+  /// The call of the weight gradient's rows from `first`, as many as the gradient's window has.
+  PreparedCall prepare_tile(Index first) noexcept;
+
  private:
   friend class CallBinder;
   friend class BoundCalls;
 
-  OpFunction function_ = nullptr;
+  PreparedCall prepare() noexcept;
+
+  const Instruction* instruction_ = nullptr;
+  std::size_t weight_input_ = 0;
   RowWindow at_;
+  PreparedCall prepared_;
   OpContext context_;
   std::unique_ptr<TangentOperands> tangents_;  ///< of instructions of forward mode
   std::span<const Move> moves_;
@@ -93,7 +104,7 @@ class BoundCall {
   Index partial_bytes_ = 0;
 };
 
-/// The operands of a group of tiles: whole, and the windows of one tile.
+/// A group of tiles: its operands, and the calls of one tile.
 struct BoundTiles {
   struct Operands {
     TensorView gradient;
@@ -102,24 +113,30 @@ struct BoundTiles {
     TensorView mirror;
   };
 
-  Operands whole;                   ///< a gradient that nobody else reads has memory for one tile
+  Operands whole;
+  bool gradient_of_tile = false;    ///< whole.gradient is memory for one tile
   const double* scalars = nullptr;  ///< of the update
   Index number = -1;                ///< of the tile that the rest is about
-  Tile tile;
   TensorView gradient;
   UpdateContext update;
-  TensorView mirror;
+  std::vector<PreparedCall> calls;  ///< the contributions, then the update, then the mirror
 };
+
+class Run;
 
 /// An instruction of a phase and, where all it does is to run one, its call.
 struct Step {
-  const Instruction* instruction;
-  BoundCall* call;
+  const Instruction* instruction = nullptr;
+  BoundCall* call = nullptr;
+  PreparedCall other;  ///< in a chain: what there is to do without a call
 };
 
+/// The calls of a whole run.
+using Chain = std::vector<const PreparedCall*>;
+
 /// All calls of a plan for one worker: made once, bound again when the operands' addresses or the
-/// rows of the batch change, and then nothing but windows moves from block to block and step to
-/// step.
+/// rows of the batch change. A call is prepared when it is bound, moved to other rows or pointed at
+/// another tile; a step in which that happens to none is a list of prepared calls.
 class BoundCalls {
  public:
   explicit BoundCalls(const PlanData& plan);
@@ -131,6 +148,7 @@ class BoundCalls {
     OptimizerState* optimizer;  ///< null: the plan updates nothing
     const double* scalars;      ///< of all groups of parameters
     Index batch_rows;
+    Index blocks;
     const TileRunner* tiles;
   };
   /// Allocates nothing.
@@ -142,23 +160,50 @@ class BoundCalls {
     return calls_[static_cast<std::size_t>(instruction.call)];
   }
   std::span<const Step> steps(const Phase& phase) const noexcept {
-    return steps_[static_cast<std::size_t>(phase.number)];
+    return phases_[static_cast<std::size_t>(phase.number)].steps;
   }
-  /// The tile's operands; the calls of the group's contributions point at them as well.
-  const BoundTiles& move_to(const PlanData& plan, const TileGroup& group, Index number) noexcept {
+  /// Points the calls of a row segment at `rows`; of several blocks not those that run block by
+  /// block.
+  void move_to(const Phase& phase, const RowWindow& rows, bool several_blocks) noexcept {
+    BoundPhase& bound = phases_[static_cast<std::size_t>(phase.number)];
+    if (bound.at == rows) return;
+    bound.at = rows;
+    for (const Step& step : bound.steps) {
+      if (step.call == nullptr || (several_blocks && step.instruction->block_by_block)) continue;
+      step.call->move_to(rows);
+    }
+  }
+  /// What there is to call for a tile.
+  std::span<const PreparedCall> tile(const PlanData& plan, const TileGroup& group,
+                                     Index number) noexcept {
     BoundTiles& tiles = groups_[static_cast<std::size_t>(group.number)];
     if (tiles.number != number) point_at(plan, group, number, tiles);
-    return tiles;
+    return tiles.calls;
   }
 
+  /// Appends all that a run does to `chain`, when the batch is the one block `rows` and each group
+  /// one tile. Instructions that call nothing are left to the `*run` of the day.
+  void link(const PlanData& plan, const RowWindow& rows, Run* const* run, Chain& chain) noexcept;
+  /// The most that link() appends.
+  std::size_t longest_chain() const noexcept;
+
  private:
+  struct BoundPhase {
+    std::vector<Step> steps;
+    RowWindow at;  ///< where move_to() has pointed the calls
+  };
+
   void point_at(const PlanData& plan, const TileGroup& group, Index number,
                 BoundTiles& tiles) noexcept;
+  void add_parts(const PlanData& plan, const Instruction& sum, const Tile& tile, bool accumulate,
+                 BoundTiles& tiles) const noexcept;
 
   std::vector<BoundCall> calls_;
   std::vector<Move> moves_;
   std::vector<BoundTiles> groups_;
-  std::vector<std::vector<Step>> steps_;  ///< by phase
+  std::vector<BoundPhase> phases_;
+  const Address* addresses_ = nullptr;
+  Index blocks_ = 0;
 };
 
 }  // namespace chainrule::internal

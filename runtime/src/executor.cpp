@@ -108,15 +108,19 @@ int Arena::with_team(Body&& body) {
 
 template <class Body>
 void Arena::run(bool parallel, double flops, Body&& body) {
-  Team* const resident = resident_team();
-  if (parallel && threads_ > 1 && resident != nullptr && flops >= kResidentFlops) {
-    body(*resident);
-  } else if (parallel && threads_ > 1 && resident == nullptr && flops >= kColdFlops) {
-    with_team(body);
-  } else {
-    Team alone(0);
-    body(alone);
+  static_assert(kResidentFlops <= kColdFlops);
+  if (parallel && threads_ > 1 && flops >= kResidentFlops) {
+    if (Team* const resident = resident_team()) {
+      body(*resident);
+      return;
+    }
+    if (flops >= kColdFlops) {
+      with_team(body);
+      return;
+    }
   }
+  Team alone(0);
+  body(alone);
 }
 
 Team* Arena::resident_team() const noexcept {
@@ -177,7 +181,8 @@ void Executor::run(Workspace& workspace, const Bindings& bindings) const {
   const Index rows = data.check(bound);
   const auto execute = [&](internal::Team& team) {
     const internal::ScopedFloatingPointMode mode;
-    internal::Run(data, bound, rows, team).execute();
+    data.bind(bound, rows, team.helpers() + 1);
+    internal::Run(data, bound, team).execute();
   };
   arena_->run(data.workers() >= threads(), data.plan().flops(rows), execute);
 }

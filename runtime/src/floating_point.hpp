@@ -16,14 +16,19 @@ class ScopedFloatingPointMode {
  public:
 #if defined(__x86_64__)
   ScopedFloatingPointMode() noexcept : saved_(_mm_getcsr()) {
-    if (saved_ != kDefault) _mm_setcsr(kDefault);
+    if (differs()) _mm_setcsr(kDefault);
   }
   ~ScopedFloatingPointMode() {
-    if (saved_ != kDefault) _mm_setcsr(saved_);
+    if (differs()) _mm_setcsr(saved_);
   }
 
  private:
+  // The register also holds flags of what has happened, one of which any rounding sets; they are no
+  // mode, and writing them waits for all arithmetic before.
+  bool differs() const noexcept { return (saved_ & ~kFlags) != kDefault; }
+
   static constexpr unsigned kDefault = 0x1F80;  // all exceptions masked, nothing else set
+  static constexpr unsigned kFlags = 0x3F;
   unsigned saved_;
 #elif defined(__aarch64__)
   ScopedFloatingPointMode() noexcept : saved_(read()) { write(0); }

@@ -79,7 +79,7 @@ class Fuser {
     if (!group.update || group.gradient != kNoBuffer || !plan_.update->is_plain_sgd) return false;
     const Instruction& last = group.contributions.back();
     return last.kind == InstructionKind::kWeightGradient && traits(last).accepts_epilogue &&
-           op(last).may_be_fused();
+           op(last).is_as_defined();
   }
 
   bool accepts(const Instruction& instruction) const {
@@ -88,12 +88,12 @@ class Fuser {
                           instruction.input_gradients[0] != kNoBuffer &&
                           (instruction.overwrite & 1U) != 0;
     return (forward || backward) && traits(instruction).accepts_epilogue &&
-           op(instruction).may_be_fused();
+           op(instruction).is_as_defined();
   }
 
   // True when `first`, at `position`, now does the work of `next` as well.
   bool absorb(Instruction& first, const Instruction& next, Index position) {
-    if (next.kind != first.kind || next.fusion != nullptr || !op(next).may_be_fused()) {
+    if (next.kind != first.kind || next.fusion != nullptr || !op(next).is_as_defined()) {
       return false;
     }
     const bool forward = first.kind == InstructionKind::kForward;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstring>
+
 #include "chainrule/core/dtype.hpp"
+#include "chainrule/core/tensor.hpp"
 
 namespace chainrule::internal {
 
@@ -12,6 +15,15 @@ void by_dtype(DType dtype, Function&& function) {
     function(double{});
   } else {
     function(float{});
+  }
+}
+
+/// Sets the elements to zero, not the padding.
+inline void clear_rows(const TensorView& view) noexcept {
+  const Index element = size_of(view.dtype);
+  for (Index i = 0; i < view.rows; ++i) {
+    std::memset(static_cast<std::byte*>(view.data) + i * view.ld * element, 0,
+                static_cast<std::size_t>(view.columns * element));
   }
 }
 

@@ -13,9 +13,13 @@
 namespace chainrule {
 namespace {
 
+// Versions are drawn in runs, of which each object has its own: an atomic in every step would hold
+// up all memory accesses around it.
+constexpr std::uint64_t kVersionRun = 1 << 16;
+
 std::uint64_t next_version() noexcept {
   static constinit std::atomic<std::uint64_t> counter{0};
-  return 1 + counter.fetch_add(1, std::memory_order_relaxed);
+  return 1 + counter.fetch_add(kVersionRun, std::memory_order_relaxed);
 }
 
 Index round_up(Index bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
@@ -128,7 +132,9 @@ void Parameters::assign(const Parameters& other) {
   for (Index i = 0; i < size(); ++i) copy_values(other.view(i), mutable_view(i));
 }
 
-void Parameters::touch() noexcept { version_ = next_version(); }
+void Parameters::touch() noexcept {
+  if (version_ == 0 || ++version_ % kVersionRun == 0) version_ = next_version();
+}
 
 Index Parameters::find(std::string_view name) const {
   std::string names;

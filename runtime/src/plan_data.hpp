@@ -86,6 +86,8 @@ struct Instruction {
   InstructionKind kind = InstructionKind::kForward;
   OpFunction function = nullptr;
   WeightGradientFunction weight_function = nullptr;
+  PrepareFunction prepare = nullptr;                       ///< of `function`, if there is one
+  PrepareWeightGradientFunction prepare_weight = nullptr;  ///< of `weight_function`
   NodeId node = -1;
   int input_count = 0;
   std::uint32_t overwrite = 0;
@@ -112,9 +114,11 @@ struct Instruction {
     input_gradients.fill(kNoBuffer);
   }
 
-  /// Nothing is left to do but to call `function`.
-  bool only_calls() const noexcept {
-    return function != nullptr && kind != InstructionKind::kFinish;
+  bool calls() const noexcept { return function != nullptr || weight_function != nullptr; }
+  /// Nothing is left to do but to call that, in a batch of so many blocks.
+  bool only_calls(Index blocks) const noexcept {
+    const bool adds_parts = kind == InstructionKind::kFinish && sums_blocks && blocks != 1;
+    return calls() && !adds_parts;
   }
 };
 

@@ -62,8 +62,7 @@ std::shared_ptr<const PlanData> Planner::build() {
 void Planner::number_calls() {
   const auto number = [&](std::vector<Instruction>& instructions) {
     for (Instruction& instruction : instructions) {
-      const bool calls = instruction.function != nullptr || instruction.weight_function != nullptr;
-      if (calls) instruction.call = plan_->calls++;
+      if (instruction.calls()) instruction.call = plan_->calls++;
       for_each_operand(instruction, [&](BufferId id, bool) {
         const bool part = plan_->buffers[static_cast<std::size_t>(id)].region == Region::kPartial;
         if (instruction.row_block && part) instruction.block_by_block = true;
@@ -299,6 +298,7 @@ void Planner::emit_forward(NodeId id) {
   Instruction forward;
   forward.kind = InstructionKind::kForward;
   forward.function = n.op->forward[dtype_index(options_.dtype)];
+  forward.prepare = prepared(*n.op, n.op->prepare_forward);
   forward.node = id;
   forward.row_block = is_row_work(id);
   forward.in_place = n.op->traits.output_may_alias_input;
@@ -350,6 +350,7 @@ void Planner::emit_reduction_finish(NodeId id, const Instruction& forward) {
   Instruction finish = forward;
   finish.kind = InstructionKind::kFinish;
   finish.function = node(id).op->finish[dtype_index(options_.dtype)];
+  finish.prepare = prepared(*node(id).op, node(id).op->prepare_finish);
   finish.sums_blocks = forward.row_block;
   finish.row_block = false;
   finish.in_place = false;

@@ -94,6 +94,7 @@ class Planner {
   void add_weight_contribution(NodeId id, const Instruction& backward, const Target& target);
   BufferId want_input_gradient(NodeId id, int input, Instruction& backward, const Target& target);
   BufferId mirror_of(NodeId id);
+  BufferId add_transposed_view(NodeId id, std::string name);
   BufferId add_transpose(NodeId id, std::string name, BufferId from, bool of_parameter);
   void emit_tile_groups(NodeId id);
   bool reads_input_once(NodeId id, NodeId weight) const;
@@ -121,6 +122,12 @@ class Planner {
   double forward_flops(NodeId id) const;
   static bool differentiable(const OpDef& op, std::size_t input) {
     return ((op.traits.differentiable_inputs >> input) & 1U) != 0;
+  }
+
+  /// What prepares calls of an op's function; null where somebody has put another in its place.
+  template <class Prepare>
+  Prepare prepared(const OpDef& op, const std::array<Prepare, 2>& functions) const {
+    return op.is_as_defined() ? functions[dtype_index(options_.dtype)] : nullptr;
   }
 
   const Graph& graph_;

@@ -25,6 +25,8 @@ void store_one(const OpContext& context) {
   context.out<T>()(0, 0) = 1;
 }
 
+bool is_vector(const Shape& shape) { return shape.rows() == 1 || shape.columns() == 1; }
+
 bool has_bit(std::uint32_t mask, std::size_t bit) { return ((mask >> bit) & 1U) != 0; }
 
 }  // namespace
@@ -75,6 +77,7 @@ Instruction Planner::backward_of(NodeId id) {
   Instruction backward;
   backward.kind = InstructionKind::kBackward;
   backward.function = n.op->backward[dtype_index(options_.dtype)];
+  backward.prepare = prepared(*n.op, n.op->prepare_backward);
   backward.node = id;
   backward.row_block = is_row_work(id);
   backward.input_count = static_cast<int>(n.inputs.size());
@@ -209,6 +212,7 @@ void Planner::add_weight_contribution(NodeId id, const Instruction& backward,
       derivative ? InstructionKind::kWeightGradientJvp : InstructionKind::kWeightGradient;
   contribution.weight_function =
       derivative ? op.weight_gradient_jvp[dtype] : op.weight_gradient[dtype];
+  if (!derivative) contribution.prepare_weight = prepared(op, op.prepare_weight_gradient);
   contribution.node = id;
   contribution.input_count = backward.input_count;
   contribution.inputs = backward.inputs;
@@ -227,11 +231,23 @@ void Planner::add_weight_contribution(NodeId id, const Instruction& backward,
 
 BufferId Planner::mirror_of(NodeId id) {
   NodeState& s = state(id);
-  if (s.mirror == kNoBuffer) {
-    s.mirror = add_transpose(id, node(id).name + " transposed", s.value,
-                             node(id).kind == NodeKind::kParameter);
-  }
+  if (s.mirror != kNoBuffer) return s.mirror;
+  const bool parameter = node(id).kind == NodeKind::kParameter;
+  const std::string name = node(id).name + " transposed";
+  s.mirror = parameter && is_vector(node(id).shape) ? add_transposed_view(id, name)
+                                                    : add_transpose(id, name, s.value, parameter);
   return s.mirror;
+}
+
+// One row or one column is its own transpose in memory.
+BufferId Planner::add_transposed_view(NodeId id, std::string name) {
+  const Shape& shape = node(id).shape;
+  const BufferId view = add_buffer(std::move(name), Region::kParameter,
+                                   Shape{shape.columns(), shape.rows()}, options_.dtype);
+  Buffer& buffer = plan_->buffers.back();
+  buffer.offset = plan_->buffers[static_cast<std::size_t>(state(id).value)].offset;
+  buffer.node = id;
+  return view;
 }
 
 BufferId Planner::add_transpose(NodeId id, std::string name, BufferId from, bool of_parameter) {
@@ -320,7 +336,8 @@ void Planner::emit_update_checks() {
   if (!options_.update) return;
   // Mirrors are complete only now, and an update has to write through to them.
   for (Draft& draft : drafts_) {
-    if (draft.group.update) draft.group.mirror = state(draft.group.node).mirror;
+    const NodeId id = draft.group.node;
+    if (draft.group.update && !is_vector(node(id).shape)) draft.group.mirror = state(id).mirror;
   }
   Instruction check;
   check.kind = InstructionKind::kLossCheck;

@@ -210,6 +210,7 @@ void Planner::emit_backward_of_tangents(NodeId id) {
                                                 : add_zeros(id, "t d " + n.name, n.shape);
     backward.kind = InstructionKind::kBackwardJvp;
     backward.function = n.op->backward_jvp[dtype_index(options_.dtype)];
+    backward.prepare = nullptr;
     backward.tangents = std::make_shared<const TangentBuffers>(tangents);
   }
   emit_backward(id, backward, kGradientTangents);

@@ -2,33 +2,16 @@
 #include "run.hpp"
 
 #include <algorithm>
-#include <cstring>
-
-#include "numeric.hpp"
 
 namespace chainrule::internal {
 
-void clear_rows(const TensorView& view) noexcept {
-  const Index element = size_of(view.dtype);
-  for (Index i = 0; i < view.rows; ++i) {
-    std::memset(static_cast<std::byte*>(view.data) + i * view.ld * element, 0,
-                static_cast<std::size_t>(view.columns * element));
-  }
-}
-
-Run::Run(WorkspaceData& workspace, const Bindings::Data& bindings, Index rows, Team& team) noexcept
+Run::Run(WorkspaceData& workspace, const Bindings::Data& bindings, Team& team) noexcept
     : workspace_(workspace),
       plan_(workspace.data()),
       bindings_(bindings),
-      team_(team),
-      rows_(rows),
-      block_rows_(Plan::block_rows(rows)),
-      blocks_((rows + block_rows_ - 1) / block_rows_) {
-  const Index largest = Plan::max_stripe_rows(rows);
-  const Index fitting = plan_.stripe_rows > 0 ? std::min(plan_.stripe_rows, largest) : largest;
-  const Index workers = team.helpers() + 1;
-  stripe_blocks_ = std::clamp<Index>((blocks_ + workers - 1) / workers, 1,
-                                     std::max<Index>(1, fitting / block_rows_));
+      partition_(workspace.partition()),
+      team_(team) {
+  workspace_.run = this;
   workspace_.tiles.self = &team_;
   workspace_.tiles.run = [](void* self, Index count, void (*body)(void*, Index), void* argument) {
     struct Call {
@@ -46,8 +29,20 @@ Run::Run(WorkspaceData& workspace, const Bindings::Data& bindings, Index rows, T
 }
 
 void Run::execute() {
-  workspace_.bind(bindings_, rows_, team_.helpers() + 1);
   refresh_mirrors();
+  if (team_.helpers() == 0 && !workspace_.chain().empty()) {
+    for (const PreparedCall* call : workspace_.chain()) (*call)();
+  } else {
+    run_phases();
+  }
+  if (plan_.writes_parameters) {
+    // Our mirrors were updated with the weights; everybody else's are stale now.
+    bindings_.mutable_parameters->touch();
+    workspace_.mirror_version = bindings_.mutable_parameters->version();
+  }
+}
+
+void Run::run_phases() {
   for (const Phase& phase : plan_.phases) {
     switch (phase.kind) {
       case PhaseKind::kRowSegment:
@@ -60,11 +55,6 @@ void Run::execute() {
         run_weight_tiles(phase);
         break;
     }
-  }
-  if (plan_.writes_parameters) {
-    // Our mirrors were updated with the weights; everybody else's are stale now.
-    bindings_.mutable_parameters->touch();
-    workspace_.mirror_version = bindings_.mutable_parameters->version();
   }
 }
 
@@ -88,12 +78,12 @@ void Run::run_row_segment(const Phase& phase) {
                    c.run->run_stripe(*c.phase, stripe, worker);
                  },
              .argument = &call,
-             .count = (blocks_ + stripe_blocks_ - 1) / stripe_blocks_});
+             .count = partition_.stripes});
 }
 
 void Run::run_stripe(const Phase& phase, Index stripe, int worker) {
-  const Index first = stripe * stripe_blocks_;
-  const Index count = std::min(stripe_blocks_, blocks_ - first);
+  const Index first = stripe * partition_.stripe_blocks;
+  const Index count = std::min(partition_.stripe_blocks, partition_.blocks - first);
   try {
     run_blocks(phase, first, count, worker);
   } catch (...) {
@@ -106,32 +96,40 @@ void Run::run_stripe(const Phase& phase, Index stripe, int worker) {
 }
 
 void Run::run_blocks(const Phase& phase, Index first_block, Index count, int worker) {
+  BoundCalls& calls = workspace_.calls(worker);
   const RowWindow all = blocks(first_block, count);
-  for (const Step& step : workspace_.calls(worker).steps(phase)) {
-    if (!step.instruction->block_by_block || count == 1) {
-      run_step(step, all, worker);
-      continue;
-    }
-    for (Index block = 0; block < count; ++block) {
-      run_step(step, blocks(first_block + block, 1, block * block_rows_), worker);
+  calls.move_to(phase, all, count > 1);
+  for (const Step& step : calls.steps(phase)) {
+    if (count > 1 && step.instruction->block_by_block) {
+      for (Index block = 0; block < count; ++block) {
+        run_instruction(*step.instruction,
+                        blocks(first_block + block, 1, block * partition_.block_rows), worker);
+      }
+    } else if (step.call != nullptr) {
+      step.call->run();
+    } else {
+      run_instruction(*step.instruction, all, worker);
     }
   }
 }
 
 void Run::run_whole_batch(const Phase& phase) {
-  for (const Step& step : workspace_.calls(0).steps(phase)) run_step(step, whole(), 0);
-}
-
-void Run::run_step(const Step& step, const RowWindow& rows, int worker) {
-  if (step.call == nullptr) {
-    run_instruction(*step.instruction, rows, worker);
-    return;
+  for (const Step& step : workspace_.calls(0).steps(phase)) {
+    if (step.call != nullptr) {
+      step.call->run();
+    } else {
+      run_instruction(*step.instruction, whole(), 0);
+    }
   }
-  if (step.instruction->row_block) step.call->move_to(rows);
-  step.call->run();
 }
 
 void Run::run_weight_tiles(const Phase& phase) {
+  if (team_.helpers() == 0) {
+    for (const TileGroup& group : phase.groups) {
+      for (Index tile = 0; tile < group.count; ++tile) run_tile(group, tile, 0);
+    }
+    return;
+  }
   PhaseCall call{this, &phase};
   team_.run({.function =
                  [](void* argument, Index tile, int worker) {
@@ -149,49 +147,7 @@ void Run::run_weight_tiles(const Phase& phase) {
 }
 
 void Run::run_tile(const TileGroup& group, Index number, int worker) {
-  const BoundTiles& tiles = workspace_.calls(worker).move_to(plan_, group, number);
-  bool accumulate = group.gradient_holds_sum;
-  for (const Instruction& contribution : group.contributions) {
-    contribute(contribution, tiles, accumulate, worker);
-    accumulate = true;
-  }
-  if (!group.update) return;
-  if (!group.descends) plan_.update->apply[dtype_index(plan_.dtype)](tiles.update);
-  if (group.mirror == kNoBuffer) return;
-  by_dtype(plan_.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    plan_.kernels.get<T>().transpose(tiles.update.parameter.as<T>(), tiles.mirror.as<T>());
-  });
-}
-
-void Run::contribute(const Instruction& instruction, const BoundTiles& tiles, bool accumulate,
-                     int worker) {
-  if (instruction.kind == InstructionKind::kPartialSum) {
-    add_parts(instruction, tiles.gradient, accumulate, tiles.tile.first_row);
-    return;
-  }
-  if (!accumulate && instruction.overwrite == 0) clear_rows(tiles.gradient);
-  instruction.weight_function(workspace_.call(instruction, worker).context(), tiles.tile.first_row,
-                              tiles.gradient.rows);
-}
-
-// The tree over the parts of rows [first_row, first_row + gradient.rows) of the gradient; padding
-// between the rows goes along.
-void Run::add_parts(const Instruction& instruction, const TensorView& gradient, bool accumulate,
-                    Index first_row) const {
-  const Address& address = workspace_.addresses(0)[instruction.partial];
-  by_dtype(plan_.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const MatrixView<T> out = gradient.as<T>();
-    if (out.rows == 0) return;
-    const Index stride = address.part_bytes / static_cast<Index>(sizeof(T));
-    T* const parts = reinterpret_cast<T*>(address.base) + first_row * address.ld;
-    add_in_tree(parts, stride, blocks_, (out.rows - 1) * address.ld + out.columns);
-    for (Index i = 0; i < out.rows; ++i) {
-      const T* const sum = parts + i * address.ld;
-      for (Index j = 0; j < out.columns; ++j) out(i, j) = accumulate ? out(i, j) + sum[j] : sum[j];
-    }
-  });
+  for (const PreparedCall& call : workspace_.calls(worker).tile(plan_, group, number)) call();
 }
 
 TensorView Run::window(BufferId id, const RowWindow& rows, int worker) const noexcept {

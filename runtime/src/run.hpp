@@ -11,16 +11,15 @@
 
 namespace chainrule::internal {
 
-/// Sets the elements to zero, not the padding.
-void clear_rows(const TensorView& view) noexcept;
-
 /// One pass of a plan over a batch: the phases in order, the items of each on a team.
 class Run {
  public:
-  Run(WorkspaceData& workspace, const Bindings::Data& bindings, Index rows, Team& team) noexcept;
+  /// The workspace is bound.
+  Run(WorkspaceData& workspace, const Bindings::Data& bindings, Team& team) noexcept;
 
   /// Throws what ops throw, and NonFiniteError from a loss check.
   void execute();
+  void run_instruction(const Instruction& instruction, const RowWindow& rows, int worker);
 
  private:
   struct PhaseCall;  // what a job's items need
@@ -35,6 +34,7 @@ class Run {
   };
 
   void refresh_mirrors();
+  void run_phases();
   void run_row_segment(const Phase& phase);
   void run_whole_batch(const Phase& phase);
   void run_weight_tiles(const Phase& phase);
@@ -42,14 +42,8 @@ class Run {
   void run_blocks(const Phase& phase, Index first_block, Index count, int worker);
   void run_tile(const TileGroup& group, Index number, int worker);
 
-  void run_step(const Step& step, const RowWindow& rows, int worker);
-  void run_instruction(const Instruction& instruction, const RowWindow& rows, int worker);
   void call_op(const Instruction& instruction, const RowWindow& rows, int worker);
   void finish(const Instruction& instruction);
-  void add_parts(const Instruction& instruction, const TensorView& gradient, bool accumulate,
-                 Index first_row) const;
-  void contribute(const Instruction& instruction, const BoundTiles& tiles, bool accumulate,
-                  int worker);
   void gather(const Instruction& instruction, const RowWindow& rows, int worker);
   void copy_rows(const Instruction& instruction, const RowWindow& rows, int worker);
   void add_tangent(const Instruction& instruction, const RowWindow& rows, int worker);
@@ -64,11 +58,11 @@ class Run {
 
   /// Blocks [first, first + count) as rows, in memory of a worker from row `local`.
   RowWindow blocks(Index first, Index count, Index local = 0) const noexcept {
-    const Index row = first * block_rows_;
-    return {row, std::min(count * block_rows_, rows_ - row), first, local};
+    const Index row = first * partition_.block_rows;
+    return {row, std::min(count * partition_.block_rows, partition_.rows - row), first, local};
   }
   /// The whole batch, or what has no rows of the batch.
-  RowWindow whole() const noexcept { return {0, rows_, 0, 0}; }
+  RowWindow whole() const noexcept { return {0, partition_.rows, 0, 0}; }
   TensorView window(BufferId buffer, const RowWindow& rows, int worker) const noexcept;
 
   const Buffer& buffer(BufferId id) const noexcept {
@@ -78,11 +72,8 @@ class Run {
   WorkspaceData& workspace_;
   const PlanData& plan_;
   const Bindings::Data& bindings_;
+  const Partition& partition_;
   Team& team_;
-  Index rows_;
-  Index block_rows_;
-  Index blocks_;
-  Index stripe_blocks_;
 };
 
 }  // namespace chainrule::internal

@@ -23,6 +23,7 @@ void Run::run_instruction(const Instruction& instruction, const RowWindow& rows,
     case InstructionKind::kJvp:
     case InstructionKind::kBackwardJvp:
     case InstructionKind::kSeed:
+    case InstructionKind::kWeightGradient:  // of one block; else part of a tile
       call_op(instruction, rows, worker);
       break;
     case InstructionKind::kAddTangent:
@@ -50,16 +51,9 @@ void Run::run_instruction(const Instruction& instruction, const RowWindow& rows,
     case InstructionKind::kLossCheck:
       check_loss(instruction);
       break;
-    case InstructionKind::kWeightGradient: {  // of one block; else part of a tile
-      BoundCall& call = workspace_.call(instruction, worker);
-      call.move_to(rows);
-      instruction.weight_function(call.context(), 0,
-                                  call.gradient(plan_.weight_input(instruction)).rows);
-      break;
-    }
     case InstructionKind::kWeightGradientJvp:
     case InstructionKind::kPartialSum:
-      break;  // part of a tile, see contribute()
+      break;  // part of a tile
   }
 }
 
@@ -71,11 +65,10 @@ void Run::call_op(const Instruction& instruction, const RowWindow& rows, int wor
 
 void Run::finish(const Instruction& instruction) {
   const Address& address = workspace_.addresses(0)[instruction.partial];
-  const Index parts = instruction.sums_blocks ? blocks_ : 1;
   add_in_tree(reinterpret_cast<double*>(address.base),
-              address.part_bytes / static_cast<Index>(sizeof(double)), parts,
-              buffer(instruction.partial).columns);
-  call_op(instruction, whole(), 0);
+              address.part_bytes / static_cast<Index>(sizeof(double)),
+              instruction.sums_blocks ? partition_.blocks : 1, buffer(instruction.partial).columns);
+  workspace_.call(instruction, 0).run();
 }
 
 void Run::gather(const Instruction& instruction, const RowWindow& rows, int worker) {
@@ -109,8 +102,11 @@ void Run::add_tangent(const Instruction& instruction, const RowWindow& rows, int
 }
 
 void Run::check_loss(const Instruction& instruction) {
-  const double loss = element(window(instruction.inputs[0], {}, 0), 0, 0);
-  if (!std::isfinite(loss)) throw_non_finite(instruction);
+  const void* const loss = workspace_.addresses(0)[instruction.inputs[0]].base;
+  bool finite = false;
+  by_dtype(plan_.dtype,
+           [&](auto zero) { finite = std::isfinite(*static_cast<const decltype(zero)*>(loss)); });
+  if (!finite) throw_non_finite(instruction);
 }
 
 }  // namespace chainrule::internal

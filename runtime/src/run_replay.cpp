@@ -13,11 +13,12 @@ namespace chainrule::internal {
 // been reused by the time a loss turns out not to be finite.
 void Run::throw_non_finite(const Instruction& check) {
   Team alone(0);
-  Run replay(workspace_, bindings_, rows_, alone);
+  Run replay(workspace_, bindings_, alone);
+  workspace_.forget_bindings();
   std::optional<NonFinite> found;
   for (const Phase& phase : plan_.phases) {
     if (phase.kind == PhaseKind::kWeightTiles) continue;
-    const Index blocks = phase.kind == PhaseKind::kRowSegment ? blocks_ : 1;
+    const Index blocks = phase.kind == PhaseKind::kRowSegment ? partition_.blocks : 1;
     for (Index block = 0; block < blocks && !found; ++block) {
       replay.look_for_non_finite(phase, block, found);
     }

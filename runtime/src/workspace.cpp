@@ -42,6 +42,17 @@ WorkspaceSizes::WorkspaceSizes(const PlanData& plan, Index max_rows, int workers
   for (const BatchOp& op : plan.batch_ops) ops += op.workspace_bytes(max_rows);
 }
 
+Partition::Partition(const PlanData& plan, Index rows_, Index workers) noexcept
+    : rows(rows_),
+      block_rows(Plan::block_rows(rows)),
+      blocks((rows + block_rows - 1) / block_rows) {
+  const Index largest = Plan::max_stripe_rows(rows);
+  const Index fitting = plan.stripe_rows > 0 ? std::min(plan.stripe_rows, largest) : largest;
+  stripe_blocks = std::clamp<Index>((blocks + workers - 1) / workers, 1,
+                                    std::max<Index>(1, fitting / block_rows));
+  stripes = (blocks + stripe_blocks - 1) / stripe_blocks;
+}
+
 WorkspaceData::WorkspaceData(const Plan& plan, Index max_rows, int threads)
     : plan_(plan), max_rows_(max_rows), workers_(threads) {
   if (max_rows < 0 || threads < 1) {
@@ -80,6 +91,10 @@ WorkspaceData::WorkspaceData(const Plan& plan, Index max_rows, int threads)
   }
   reduction_total.resize(static_cast<std::size_t>(widest));
   for (int worker = 0; worker < workers_; ++worker) calls_.emplace_back(data());
+  for (const Phase& phase : data().phases) {
+    for (const TileGroup& group : phase.groups) one_tile_a_group_ &= group.count <= 1;
+  }
+  chain_.reserve(calls_.front().longest_chain());
 }
 
 Address WorkspaceData::address(const Buffer& buffer, int worker) const noexcept {
@@ -124,14 +139,18 @@ Index WorkspaceData::check(const Bindings::Data& bindings) {
   return checked_rows_;
 }
 
-void WorkspaceData::bind(const Bindings::Data& bindings, Index batch_rows, int workers) noexcept {
-  rows = batch_rows;
-  const Slabs slabs = slabs_of(bindings);
-  if (bindings.address_version != bound_version_ || rows != bound_rows_ || slabs != bound_slabs_) {
+void WorkspaceData::bind_anew(const Bindings::Data& bindings, Index rows, int workers) noexcept {
+  const bool other_rows = rows != partition_.rows;
+  if (other_rows || workers != partition_workers_) {
+    partition_ = Partition(data(), rows, workers);
+    partition_workers_ = workers;
+  }
+  const bool moved =
+      other_rows || bindings.address_version != bound_version_ || !has_slabs_of(bindings);
+  if (moved) {
     bind_addresses(bindings);
     bound_version_ = bindings.address_version;
-    bound_rows_ = rows;
-    bound_slabs_ = slabs;
+    bound_slabs_ = slabs_of(bindings);
     bound_workers_ = 0;
   }
   if (bindings.random != drawn_) {
@@ -148,9 +167,18 @@ void WorkspaceData::bind(const Bindings::Data& bindings, Index batch_rows, int w
                         .optimizer = bindings.optimizer,
                         .scalars = bindings.scalars.data(),
                         .batch_rows = rows,
+                        .blocks = partition_.blocks,
                         .tiles = &tiles});
     calls.draw(data(), drawn_);
   }
+  if (moved) link();
+}
+
+// A batch of one block and weights of one tile leave nothing to share out.
+void WorkspaceData::link() noexcept {
+  chain_.clear();
+  if (partition_.blocks != 1 || !one_tile_a_group_) return;
+  calls_.front().link(data(), {.count = partition_.rows}, &run, chain_);
 }
 
 WorkspaceData::Slabs WorkspaceData::slabs_of(const Bindings::Data& bindings) noexcept {
@@ -186,8 +214,8 @@ void WorkspaceData::bind_addresses(const Bindings::Data& bindings) noexcept {
 ConstTensorView WorkspaceData::kept(BufferId id) const {
   const Buffer& buffer = data().buffers[static_cast<std::size_t>(id)];
   const Address& address = addresses(0)[id];
-  return {address.base, buffer.dtype, buffer.batched ? rows : buffer.rows, buffer.columns,
-          address.ld};
+  return {address.base, buffer.dtype, buffer.batched ? partition_.rows : buffer.rows,
+          buffer.columns, address.ld};
 }
 
 }  // namespace internal

@@ -270,5 +270,62 @@ TYPED_TEST(GemmTest, AFinishHasTheBitsOfTheKernelsItStandsFor) {
   });
 }
 
+// Where c has one column and its elements lie one after the other, the product takes it for a row.
+TYPED_TEST(GemmTest, AColumnWithoutGapsIsOneChainAnElementAsWell) {
+  using T = TypeParam;
+  for_each_architecture<T>([](const Kernels<T>& kernels) {
+    const auto update = kernels.update[static_cast<std::size_t>(UpdateKernel::kSgd)];
+    const double sgd[] = {0.7, 0.01};
+    for (const Index k : {0, 1, 32, 600}) {
+      for (const Index m : {1, 8, 15, 64, 300}) {
+        SCOPED_TRACE(::testing::Message() << m << " x 1 x " << k);
+        const LeftFactor<T> a(m, k, {3, 0}, true, 1);
+        const Matrix<T> b(k, 1, {5, 1}, uniform<T>(-1, 1, 2));
+        Matrix<T> dense(m, 1, {0, 0}, uniform<T>(-1, 1, 3));
+        Matrix<T> apart(m, 1, {2, 0}, uniform<T>(-1, 1, 3));
+        ASSERT_EQ(dense.ld(), 1);
+        kernels.gemm(a.view(), b.in(), dense.out(), true, {});
+        kernels.gemm(a.view(), b.in(), apart.out(), true, {});
+        EXPECT_TRUE(dense.same_bits(apart));
+
+        Matrix<T> scratch(m, 1, {0, 0});
+        Matrix<T> weights(m, 1, {0, 0}, uniform<T>(-1, 1, 4));
+        Matrix<T> expected(m, 1, {0, 0}, uniform<T>(-1, 1, 4));
+        kernels.gemm(a.view(), b.in(), scratch.out(), false,
+                     {.descending = weights.out(), .sgd = sgd});
+        kernels.gemm(a.view(), b.in(), apart.out(), false, {});
+        update(expected.out(), apart.in(), {}, {}, sgd);
+        EXPECT_TRUE(weights.same_bits(expected));
+      }
+    }
+  });
+}
+
+// A prepared product reads its operands when it is called, and as often as it is.
+TYPED_TEST(GemmTest, APreparedProductIsThatOfTheDay) {
+  using T = TypeParam;
+  for_each_architecture<T>([](const Kernels<T>& kernels) {
+    for (const bool transposed : {false, true}) {
+      for (const auto& [m, n, k] :
+           {std::array<Index, 3>{1, 8, 4}, {5, 1, 8}, {5, 1, 700}, {64, 3, 32}, {43, 75, 700}}) {
+        SCOPED_TRACE(::testing::Message() << m << " x " << n << " x " << k);
+        LeftFactor<T> a(m, k, {1, 0}, transposed, 1);
+        const Matrix<T> b(k, n, {1, 0}, uniform<T>(-1, 1, 2));
+        const Matrix<T> bias(1, n, {0, 0}, uniform<T>(-1, 1, 3));
+        const GemmFinish<T> finish{.bias = bias.data(), .function = UnaryKernel::kTanh};
+        Matrix<T> c(m, n);
+        const PreparedCall call = kernels.prepare_gemm(a.view(), b.in(), c.out(), false, finish);
+        for (const T first : {T(0.5), T(-0.25)}) {
+          a.storage(0, 0) = first;
+          Matrix<T> expected(m, n);
+          kernels.gemm(a.view(), b.in(), expected.out(), false, finish);
+          call();
+          EXPECT_TRUE(c.same_bits(expected));
+        }
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace chainrule::test

@@ -140,6 +140,12 @@ TensorView OpCall::rows_of_tile(const TensorView& whole, Index first, Index coun
   return tile;
 }
 
+PreparedCall OpCall::prepare_weight_gradient(OpContext context, Index first, Index count) const {
+  TensorView& window = context.input_gradients[static_cast<std::size_t>(op_->traits.weight_input)];
+  window = rows_of_tile(window, first, count);
+  return op_->prepare_weight_gradient[dtype_index(dtype_)](context, first, count);
+}
+
 void OpCall::weight_gradient(OpContext context, Index first, Index count) const {
   TensorView& window = context.input_gradients[static_cast<std::size_t>(op_->traits.weight_input)];
   window = rows_of_tile(window, first, count);

@@ -25,6 +25,7 @@ class OpCall {
   void backward_jvp(const OpContext& context) const { function(op_->backward_jvp)(context); }
   /// The tile of rows [first, first + count) of the weight input's gradient.
   void weight_gradient(OpContext context, Index first, Index count) const;
+  PreparedCall prepare_weight_gradient(OpContext context, Index first, Index count) const;
   void weight_gradient_jvp(OpContext context, Index first, Index count) const;
   void forward() { forward(context()); }
   void backward() { backward(context()); }

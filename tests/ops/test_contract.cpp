@@ -176,6 +176,53 @@ TEST_P(ContractTest, JvpOverwrites) {
   EXPECT_THAT(values(call.output_tangent), ::testing::Contains(::testing::Ne(0.0)));
 }
 
+// Prepared while the operands held other values, for contexts that are gone, called twice.
+TEST_P(ContractTest, PreparedCallsHaveTheBitsOfTheFunctions) {
+  OpCall direct = make(7), prepared = make(7);
+  const OpDef& op = direct.op();
+  const std::size_t dtype = dtype_index(GetParam().dtype);
+  const auto run_twice = [](const PreparedCall& call) {
+    call();
+    call();
+  };
+  prepared.fill_inputs(0.1, 0.2);
+  const Index first = 1, rows = 4;
+  if (op.prepare_forward[dtype] != nullptr) {
+    const PreparedCall call = op.prepare_forward[dtype](prepared.context(first, rows));
+    prepared.fill_inputs(0.2, 0.9);
+    direct.forward(direct.context(first, rows));
+    run_twice(call);
+    EXPECT_EQ(values(prepared.output), values(direct.output));
+    EXPECT_EQ(prepared.partial, direct.partial);
+  } else {
+    prepared.fill_inputs(0.2, 0.9);
+    direct.forward(direct.context(first, rows));
+    prepared.forward(prepared.context(first, rows));
+  }
+  if (op.prepare_finish[dtype] != nullptr) {
+    direct.finish(direct.context());
+    run_twice(op.prepare_finish[dtype](prepared.context()));
+    EXPECT_EQ(values(prepared.output), values(direct.output));
+  }
+  for (OpCall* call : {&direct, &prepared}) fill_gradients(*call, 5);
+  if (op.prepare_backward[dtype] != nullptr) {
+    const Tensor dy = prepared.output_gradient;
+    prepared.fill(prepared.output_gradient, 3, 4, 1);
+    const PreparedCall call = op.prepare_backward[dtype](prepared.context(first, rows));
+    copy_values(dy, prepared.output_gradient.view());
+    direct.backward(direct.context(first, rows));
+    run_twice(call);
+  }
+  if (op.prepare_weight_gradient[dtype] != nullptr) {
+    direct.weight_gradient(direct.context(first, rows), 1, 3);
+    run_twice(prepared.prepare_weight_gradient(prepared.context(first, rows), 1, 3));
+  }
+  for (std::size_t k = 0; k < direct.gradients.size(); ++k) {
+    if (direct.gradients[k].data() == nullptr) continue;
+    EXPECT_EQ(values(prepared.gradients[k]), values(direct.gradients[k])) << "input " << k;
+  }
+}
+
 class SecondOrderContractTest : public ContractTest {};
 
 TEST_P(SecondOrderContractTest, OverwritesOrAddsAsItIsTold) {

@@ -49,7 +49,7 @@ void add_bias(In<B> x, const Value<B>* bias, Out<B> y) {
     return;
   }
   for (Index i = 0; i < x.rows; ++i) {
-    for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
+    for_each_vector<B>(x.columns, [&](Index j, auto lanes) CHAINRULE_INLINE_BODY {
       lanes.store(y.row(i) + j, lanes.load(x.row(i) + j) + lanes.load(bias + j));
     });
   }
@@ -76,7 +76,7 @@ void column_sum(In<B> x, Value<B>* out, bool accumulate) {
     }
     unrolled<kUnroll>([&](auto u) { sum[u].store_unaligned(out + j + u * kLanes<B>); });
   }
-  for_each_vector<B>(x.columns - j, [&](Index offset, auto lanes) {
+  for_each_vector<B>(x.columns - j, [&](Index offset, auto lanes) CHAINRULE_INLINE_BODY {
     const Index column = j + offset;
     B sum = accumulate ? lanes.load(out + column) : zero;
     for (Index i = 0; i < x.rows; ++i) sum = sum + lanes.load(x.row(i) + column);
@@ -90,7 +90,7 @@ void column_sum_double(In<B> x, double* out) {
     for (Index i = 0; i < x.rows; ++i) *out += static_cast<double>(*x.row(i));
     return;
   }
-  for_each_vector<B>(x.columns, [&](Index j, auto lanes) {
+  for_each_vector<B>(x.columns, [&](Index j, auto lanes) CHAINRULE_INLINE_BODY {
     const Index count = std::min(kLanes<B>, x.columns - j);
     double start[kLanes<B>] = {};
     std::copy_n(out + j, count, start);
@@ -104,8 +104,9 @@ void column_sum_double(In<B> x, double* out) {
 template <class B>
 void row_sum(In<B> x, Out<B> out, bool accumulate) {
   for (Index i = 0; i < x.rows; ++i) {
-    const Value<B> sum =
-        sum_over_row<B>(x.columns, [&](Index j, auto lanes) { return lanes.load(x.row(i) + j); });
+    const Value<B> sum = sum_over_row<B>(x.columns, [&](Index j, auto lanes) CHAINRULE_INLINE_BODY {
+      return lanes.load(x.row(i) + j);
+    });
     out(i, 0) = accumulate ? out(i, 0) + sum : sum;
   }
 }
@@ -114,7 +115,7 @@ template <class B>
 void broadcast_column(In<B> column, Out<B> y, bool accumulate) {
   for (Index i = 0; i < y.rows; ++i) {
     const B value(column(i, 0));
-    for_each_vector<B>(y.columns, [&](Index j, auto lanes) {
+    for_each_vector<B>(y.columns, [&](Index j, auto lanes) CHAINRULE_INLINE_BODY {
       lanes.store(y.row(i) + j, accumulate ? lanes.load(y.row(i) + j) + value : value);
     });
   }

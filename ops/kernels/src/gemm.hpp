@@ -21,6 +21,18 @@ namespace chainrule::simd {
 inline constexpr Index kGemmInnerBlock = 512;
 inline constexpr Index kGemmRowBlock = 256;  ///< rows of a that stay in L2 while b streams by
 
+/// One product: c (+)= a b, then `finish`.
+template <class B>
+struct Product {
+  StridedView<Value<B>> a;
+  In<B> b;
+  Out<B> c;
+  bool accumulate;
+  GemmFinish<Value<B>> finish;
+
+  Index inner() const { return b.rows; }
+};
+
 /// The finish of one call, moved from tile to tile.
 template <class B>
 class GemmEnding {
@@ -31,7 +43,10 @@ class GemmEnding {
       : finish_(finish),
         gradient_(finish.source.data != nullptr),
         relu_(finish.function == UnaryKernel::kRelu),
-        descends_at_once_(relu_ || finish.function == UnaryKernel::kCount) {}
+        at_once_(relu_ || finish.function == UnaryKernel::kCount) {}
+
+  /// Nothing has to be done to a tile that left the registers.
+  bool at_once() const { return at_once_; }
 
   /// What the tile at (i, j) does itself.
   void prepare(GemmTile<T>& tile, Index i, Index j) const {
@@ -41,7 +56,7 @@ class GemmEnding {
       tile.relu_output = finish_.source.row(i) + j;
       tile.relu_output_ld = finish_.source.ld;
     }
-    if (finish_.descending.data != nullptr && descends_at_once_) {
+    if (finish_.descending.data != nullptr && at_once_) {
       tile.descending = finish_.descending.row(i) + j;
       tile.descending_ld = finish_.descending.ld;
       tile.sgd = finish_.sgd;
@@ -50,7 +65,7 @@ class GemmEnding {
 
   /// What is left to do to a stored tile.
   void complete(Out<B> tile, Index i, Index j) const {
-    if (descends_at_once_) return;
+    if (at_once_) return;
     apply_function(tile, i, j);
     descend(tile, i, j);
   }
@@ -89,7 +104,7 @@ class GemmEnding {
   const GemmFinish<T>& finish_;
   bool gradient_;
   bool relu_;
-  bool descends_at_once_;  ///< nothing has to be done to a tile that left the registers
+  bool at_once_;
 };
 
 /// c's rows [first_row, first_row + rows) against the inner block that `tile` describes; `ending`
@@ -124,24 +139,14 @@ void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index rows, Index colu
   }
 }
 
-/// Small products: nothing is set up but the tile.
+/// A product that one tile does: the tile and its kernel.
 template <class B>
-void gemm_one_tile(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate,
-                   const GemmEnding<B>& ending) {
-  GemmTile<Value<B>> tile{.a = a.data,
-                          .a_row = a.row_stride,
-                          .a_column = a.column_stride,
-                          .b = b.data,
-                          .b_ld = b.ld,
-                          .c = c.data,
-                          .c_ld = c.ld,
-                          .inner = b.rows,
-                          .last = c.columns % kLanes<B>,
-                          .load_c = accumulate};
-  ending.prepare(tile, 0, 0);
-  kGemmTiles<B>.at(c.rows, c.columns)(tile);
-  ending.complete(c, 0, 0);
-}
+struct TileCall {
+  typename GemmTiles<B>::Function kernel;
+  GemmTile<Value<B>> tile;
+
+  void operator()() const { kernel(tile); }
+};
 
 template <class B>
 bool is_one_tile(Out<B> c, Index inner) {
@@ -149,14 +154,39 @@ bool is_one_tile(Out<B> c, Index inner) {
          c.columns <= GemmTiles<B>::most_vectors(c.rows) * kLanes<B>;
 }
 
+template <class B>
+TileCall<B> as_one_tile(const Product<B>& p, const GemmEnding<B>& ending) {
+  TileCall<B> call{.kernel = kGemmTiles<B>.at(p.c.rows, p.c.columns),
+                   .tile = {.a = p.a.data,
+                            .a_row = p.a.row_stride,
+                            .a_column = p.a.column_stride,
+                            .b = p.b.data,
+                            .b_ld = p.b.ld,
+                            .c = p.c.data,
+                            .c_ld = p.c.ld,
+                            .inner = p.inner(),
+                            .last = p.c.columns % kLanes<B>,
+                            .load_c = p.accumulate}};
+  ending.prepare(call.tile, 0, 0);
+  return call;
+}
+
+template <class B>
+void gemm_one_tile(const Product<B>& p) {
+  const GemmEnding<B> ending(p.finish);
+  as_one_tile<B>(p, ending)();
+  ending.complete(p.c, 0, 0);
+}
+
 /// c = x^T b of fewer columns than a vector has: the tile holds c^T, whose vectors run along x's
 /// rows. A product has the same bits whichever factor comes first.
 template <class B>
-void gemm_transposed(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate) {
+void gemm_transposed(const Product<B>& p) {
   using T = Value<B>;
   using Tiles = GemmTiles<B>;
   constexpr Index kMostColumns = 4 * kLanes<B>;
   alignas(64) T memory[kGemmRows * kMostColumns];
+  const auto& [a, b, c, accumulate, finish] = p;
   const Index width = std::min<Index>(Tiles::most_vectors(c.columns), 4) * kLanes<B>;
   // A large batch comes by in blocks: fetch the rows behind these.
   const Index ahead = c.columns == 1 ? b.rows * a.column_stride : 0;
@@ -183,13 +213,14 @@ void gemm_transposed(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate
     } while (k < b.rows);
     transpose<B>(tile, part);
   }
+  GemmEnding<B>(finish).apply(c, 0);
 }
 
 /// Row r of a times a column, as a sum a lane.
 template <class B>
 B dot_row(const Value<B>* row, const Value<B>* column, Index inner) {
   B sum(Value<B>(0));
-  for_each_vector<B>(inner, [&](Index k, auto lanes) {
+  for_each_vector<B>(inner, [&](Index k, auto lanes) CHAINRULE_INLINE_BODY {
     sum = fma(lanes.load(row + k), lanes.load(column + k), sum);
   });
   return sum;
@@ -219,7 +250,8 @@ void dot_rows(const Value<B>* a, Index a_row, const Value<B>* column, Index inne
 
 /// c of one column: a row's bits depend on the inner dimension alone here as well.
 template <class B>
-void gemm_dot(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate) {
+void gemm_dot(const Product<B>& p) {
+  const auto& [a, b, c, accumulate, finish] = p;
   alignas(64) Value<B> copied[kGemmInnerBlock];
   Index k = 0;
   do {
@@ -232,28 +264,21 @@ void gemm_dot(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate) {
     dot_rows<B>(a.data + k, a.row_stride, column, depth, c, accumulate || k > 0);
     k += depth;
   } while (k < b.rows);
+  GemmEnding<B>(finish).apply(c, 0);
+}
+
+/// The same of a short column whose elements lie one after the other.
+template <class B>
+void gemm_dot_dense(const Product<B>& p) {
+  dot_rows<B>(p.a.data, p.a.row_stride, p.b.data, p.inner(), p.c, p.accumulate);
+  GemmEnding<B>(p.finish).apply(p.c, 0);
 }
 
 template <class B>
-void gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate,
-          const GemmFinish<Value<B>>& finish) {
-  const Index inner = b.rows;
+void gemm_tiles(const Product<B>& p) {
+  const auto& [a, b, c, accumulate, finish] = p;
+  const Index inner = p.inner();
   const GemmEnding<B> ending(finish);
-  // Of a matrix with one column both strides may be 1: then it makes no difference.
-  if (c.columns == 1 && a.column_stride == 1 && a.row_stride != 1) {
-    gemm_dot<B>(a, b, c, accumulate);
-    ending.apply(c, 0);
-    return;
-  }
-  if (is_one_tile<B>(c, inner)) {
-    gemm_one_tile<B>(a, b, c, accumulate, ending);
-    return;
-  }
-  if (a.row_stride == 1 && c.columns > 0 && c.columns < kLanes<B> && c.columns <= kGemmRows) {
-    gemm_transposed<B>(a, b, c, accumulate);
-    ending.apply(c, 0);
-    return;
-  }
   for (Index i = 0; i < c.rows; i += kGemmRowBlock) {
     const Index rows = std::min(c.rows - i, kGemmRowBlock);
     Index k = 0;
@@ -273,6 +298,57 @@ void gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate,
       k += depth;
     } while (k < inner);
   }
+}
+
+/// A column of c (and of what descends) whose elements lie one after the other, as the row that it
+/// is in memory: c^T = b^T a^T.
+template <class B>
+Product<B> along_row(const Product<B>& p) {
+  Product<B> row{.a = {p.b.data, 1, p.b.ld},
+                 .b = {p.a.data, p.inner(), p.c.rows, p.a.column_stride},
+                 .c = {p.c.data, 1, p.c.rows, p.c.rows},
+                 .accumulate = p.accumulate,
+                 .finish = p.finish};
+  MatrixView<Value<B>>& w = row.finish.descending;
+  if (w.data != nullptr) w = {w.data, 1, w.rows, w.rows};
+  return row;
+}
+
+template <class B>
+bool is_column_in_row(const Product<B>& p) {
+  const auto& descending = p.finish.descending;
+  return p.c.columns == 1 && p.c.ld == 1 && p.a.row_stride == 1 && p.finish.bias == nullptr &&
+         p.finish.function == UnaryKernel::kCount &&
+         (descending.data == nullptr || descending.ld == 1);
+}
+
+template <class B>
+PreparedCall prepare_gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate,
+                          const GemmFinish<Value<B>>& finish) {
+  Product<B> p{a, b, c, accumulate, finish};
+  // Of a matrix with one column both strides may be 1: then it makes no difference.
+  if (c.columns == 1 && a.column_stride == 1 && a.row_stride != 1) {
+    const bool dense = b.ld == 1 && p.inner() <= kGemmInnerBlock;
+    if (dense) return [p] { gemm_dot_dense<B>(p); };
+    return [p] { gemm_dot<B>(p); };
+  }
+  if (is_column_in_row<B>(p)) p = along_row<B>(p);
+  if (is_one_tile<B>(p.c, p.inner())) {
+    const GemmEnding<B> ending(p.finish);
+    if (!ending.at_once()) return [p] { gemm_one_tile<B>(p); };
+    return as_one_tile<B>(p, ending);
+  }
+  if (p.a.row_stride == 1 && p.c.rows > 1 && p.c.columns > 0 && p.c.columns < kLanes<B> &&
+      p.c.columns <= kGemmRows) {
+    return [p] { gemm_transposed<B>(p); };
+  }
+  return [p] { gemm_tiles<B>(p); };
+}
+
+template <class B>
+void gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate,
+          const GemmFinish<Value<B>>& finish) {
+  prepare_gemm<B>(a, b, c, accumulate, finish)();
 }
 
 }  // namespace chainrule::simd

@@ -171,7 +171,8 @@ struct GemmTiles {
   }
   template <int R, int V>
   constexpr void set() {
-    of[R - 1][V - 1] = {&gemm_tile<B, R, V, Whole<B>>, &gemm_tile<B, R, V, Part<B>>};
+    using Last = std::conditional_t<V == 1, Tail<B>, Part<B>>;
+    of[R - 1][V - 1] = {&gemm_tile<B, R, V, Whole<B>>, &gemm_tile<B, R, V, Last>};
   }
 };
 

@@ -14,6 +14,10 @@ using In = MatrixView<const Value<B>>;
 template <class B>
 using Out = MatrixView<Value<B>>;
 
+// Loops are inlined into the kernels that write them, and bodies into the loops: views then live in
+// registers and not behind a pointer, which is most of what a kernel costs on a short row.
+#define CHAINRULE_INLINE_BODY __attribute__((always_inline))
+
 /// body(std::integral_constant) for 0 .. N - 1: compilers keep arrays in registers only where every
 /// index is a constant from the start.
 template <int N, class Body>
@@ -79,24 +83,34 @@ struct Part {
   B keep(B value, B neutral) const { return keep_first(value, count, neutral); }
 };
 
+/// The same, for what is stored and soon loaded again.
+template <class B>
+struct Tail {
+  Index count;
+
+  B load(const Value<B>* from) const { return load_tail(from, count); }
+  void store(Value<B>* to, B value) const { store_tail(to, value, count); }
+  B keep(B value, B neutral) const { return keep_first(value, count, neutral); }
+};
+
 /// The loop that owns the tails: body(j, lanes) for the vectors of a row that begin at column j,
-/// `lanes` being a Whole or, once at most, a Part.
+/// `lanes` being a Whole or, once at most, a Tail.
 template <class B, class Body>
 [[gnu::always_inline]] inline void for_each_vector(Index columns, Body&& body) {
   Index j = 0;
   for (; j + kLanes<B> <= columns; j += kLanes<B>) body(j, Whole<B>{});
-  if (j < columns) body(j, Part<B>{columns - j});
+  if (j < columns) body(j, Tail<B>{columns - j});
 }
 
 /// y(i, j) = body(inputs(i, j)...) for views of y's shape.
 template <class B, class Body, class... Inputs>
-void map(Out<B> y, Body body, Inputs... inputs) {
+[[gnu::always_inline]] inline void map(Out<B> y, Body body, Inputs... inputs) {
   if (y.ld == y.columns && ((inputs.ld == y.columns) && ...)) {
     y.columns *= y.rows;  // dense: one long row
     y.rows = y.columns > 0 ? 1 : 0;
   }
   for (Index i = 0; i < y.rows; ++i) {
-    for_each_vector<B>(y.columns, [&](Index j, auto lanes) {
+    for_each_vector<B>(y.columns, [&](Index j, auto lanes) CHAINRULE_INLINE_BODY {
       lanes.store(y.row(i) + j, body(lanes.load(inputs.row(i) + j)...));
     });
   }
@@ -104,7 +118,8 @@ void map(Out<B> y, Body body, Inputs... inputs) {
 
 /// y(i, j) (+)= body(inputs(i, j)...).
 template <class B, class Body, class... Inputs>
-void map_into(bool accumulate, Out<B> y, Body body, Inputs... inputs) {
+[[gnu::always_inline]] inline void map_into(bool accumulate, Out<B> y, Body body,
+                                            Inputs... inputs) {
   if (accumulate) {
     const In<B> before = y;
     map<B>(
@@ -118,13 +133,13 @@ void map_into(bool accumulate, Out<B> y, Body body, Inputs... inputs) {
 template <class B, class Term>
 [[gnu::always_inline]] inline B lane_sums(Index columns, Term term) {
   B sum(Value<B>(0));
-  for_each_vector<B>(columns, [&](Index j, auto lanes) {
+  for_each_vector<B>(columns, [&](Index j, auto lanes) CHAINRULE_INLINE_BODY {
     sum = sum + lanes.keep(term(j, lanes), B(Value<B>(0)));
   });
   return sum;
 }
 template <class B, class Term>
-Value<B> sum_over_row(Index columns, Term term) {
+[[gnu::always_inline]] inline Value<B> sum_over_row(Index columns, Term term) {
   return reduce_sum(lane_sums<B>(columns, term));
 }
 

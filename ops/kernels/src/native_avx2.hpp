@@ -48,6 +48,37 @@ inline void store_first(float* to, Floats value, Index count) {
 inline void store_first(double* to, Doubles value, Index count) {
   _mm256_maskstore_pd(to, first_doubles(count), value);
 }
+
+// A masked store takes some 20 cycles here.
+inline Floats load_tail(const float* from, Index count) {
+  if (count == 1) return _mm256_zextps128_ps256(_mm_load_ss(from));
+  if (count == 4) return _mm256_zextps128_ps256(_mm_loadu_ps(from));
+  return load_first(from, count);
+}
+inline Doubles load_tail(const double* from, Index count) {
+  if (count == 1) return _mm256_zextpd128_pd256(_mm_load_sd(from));
+  if (count == 2) return _mm256_zextpd128_pd256(_mm_loadu_pd(from));
+  return load_first(from, count);
+}
+inline void store_tail(float* to, Floats value, Index count) {
+  if (count == 1) {
+    _mm_store_ss(to, _mm256_castps256_ps128(value));
+  } else if (count == 4) {
+    _mm_storeu_ps(to, _mm256_castps256_ps128(value));
+  } else {
+    store_first(to, value, count);
+  }
+}
+inline void store_tail(double* to, Doubles value, Index count) {
+  if (count == 1) {
+    _mm_store_sd(to, _mm256_castpd256_pd128(value));
+  } else if (count == 2) {
+    _mm_storeu_pd(to, _mm256_castpd256_pd128(value));
+  } else {
+    store_first(to, value, count);
+  }
+}
+
 inline Floats keep_first(Floats value, Index count, Floats other) {
   return _mm256_blendv_ps(other, value, _mm256_castsi256_ps(first_floats(count)));
 }

@@ -38,6 +38,17 @@ inline void store_first(float* to, Floats value, Index count) {
   if (count > 2) to[2] = vgetq_lane_f32(value, 2);
 }
 inline void store_first(double* to, Doubles value, Index) { to[0] = vgetq_lane_f64(value, 0); }
+
+// Nothing is masked.
+template <class T>
+auto load_tail(const T* from, Index count) {
+  return load_first(from, count);
+}
+template <class T, class B>
+void store_tail(T* to, B value, Index count) {
+  store_first(to, value, count);
+}
+
 inline Floats keep_first(Floats value, Index count, Floats other) {
   const std::int32_t lanes[4] = {0, 1, 2, 3};
   return vbslq_f32(vcltq_s32(vld1q_s32(lanes), vdupq_n_s32(static_cast<std::int32_t>(count))),

@@ -56,6 +56,17 @@ inline void store_first(float* to, Floats value, Index count) {
   }
 }
 inline void store_first(double* to, Doubles value, Index) { _mm_store_sd(to, value); }
+
+// Nothing is masked.
+template <class T>
+auto load_tail(const T* from, Index count) {
+  return load_first(from, count);
+}
+template <class T, class B>
+void store_tail(T* to, B value, Index count) {
+  store_first(to, value, count);
+}
+
 inline Floats keep_first(Floats value, Index count, Floats other) {
   const __m128 first = _mm_castsi128_ps(
       _mm_cmpgt_epi32(_mm_set1_epi32(static_cast<int>(count)), _mm_setr_epi32(0, 1, 2, 3)));

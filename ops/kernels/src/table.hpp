@@ -87,6 +87,7 @@ constexpr Kernels<Value<B>> make_kernels() {
   k.broadcast_column = &broadcast_column<B>;
   k.transpose = &transpose<B>;
   k.gemm = &gemm<B>;
+  k.prepare_gemm = &prepare_gemm<B>;
   k.softmax = &softmax<B>;
   k.softmax_backward = &softmax_backward<B>;
   k.log_softmax = &log_softmax<B>;

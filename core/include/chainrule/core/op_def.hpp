@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "chainrule/core/op_context.hpp"
+#include "chainrule/core/prepared_call.hpp"
 #include "chainrule/core/shape.hpp"
 
 namespace chainrule {
@@ -75,6 +76,12 @@ using OpFunction = void (*)(const OpContext&);
 /// have fewer columns, those of dY's window.
 using WeightGradientFunction = void (*)(const OpContext&, Index first, Index count);
 
+/// What a function of the op would do in this context, with the same bits, as a call: what shapes
+/// and flags decide has been decided. When it is made the operands may hold other values and the
+/// context may be about other rows.
+using PrepareFunction = PreparedCall (*)(const OpContext&);
+using PrepareWeightGradientFunction = PreparedCall (*)(const OpContext&, Index first, Index count);
+
 /// An op as data: its contract and its functions, the arrays indexed by dtype (float32, float64).
 /// Made by define_op(), which refuses an incomplete op at compile time.
 struct OpDef {
@@ -110,13 +117,19 @@ struct OpDef {
   /// weight_gradient is noexcept, so that weights may be updated tile by tile as it goes.
   bool weight_gradient_cannot_fail = false;
 
-  /// forward and backward as define_op() saw them. The traits' promises about epilogues are about
-  /// these: a copy with other functions is never fused.
+  // Null: that function is not prepared.
+  std::array<PrepareFunction, 2> prepare_forward{};
+  std::array<PrepareFunction, 2> prepare_backward{};
+  std::array<PrepareFunction, 2> prepare_finish{};
+  std::array<PrepareWeightGradientFunction, 2> prepare_weight_gradient{};
+
+  /// The functions as define_op() saw them. The traits' promises about epilogues and what prepares
+  /// calls are about these: a copy with other functions is neither fused nor prepared.
   std::array<OpFunction, 2> defined_forward{};
   std::array<OpFunction, 2> defined_backward{};
   std::array<WeightGradientFunction, 2> defined_weight_gradient{};
 
-  bool may_be_fused() const noexcept {
+  bool is_as_defined() const noexcept {
     return forward == defined_forward && backward == defined_backward &&
            weight_gradient == defined_weight_gradient;
   }
@@ -176,6 +189,30 @@ concept HasWeightGradientJvp = requires(const OpContext& context) {
   Op::template weight_gradient_jvp<double>(context, Index{}, Index{});
 };
 
+// An op's functions either work at once, and return nothing, or return what works: then calls are
+// prepared.
+
+template <auto kFunction, class... Arguments>
+void call_function(const OpContext& context, Arguments... arguments) {
+  if constexpr (std::is_void_v<decltype(kFunction(context, arguments...))>) {
+    kFunction(context, arguments...);
+  } else {
+    kFunction(context, arguments...)();
+  }
+}
+
+template <auto kFunction, class... Arguments>
+constexpr auto prepare_function() -> PreparedCall (*)(const OpContext&, Arguments...) {
+  using Result = decltype(kFunction(std::declval<const OpContext&>(), Arguments{}...));
+  if constexpr (std::is_void_v<Result>) {
+    return nullptr;
+  } else {
+    return [](const OpContext& context, Arguments... arguments) -> PreparedCall {
+      return kFunction(context, arguments...);
+    };
+  }
+}
+
 }  // namespace internal
 
 /// Builds the OpDef of `Op`, a struct of static members:
@@ -186,6 +223,12 @@ concept HasWeightGradientJvp = requires(const OpContext& context) {
 /// weight_gradient<T>() where the traits call for them. A missing member is a compile error that
 /// says which. With backward_jvp<T>() (and weight_gradient_jvp<T>() beside a weight_gradient) the
 /// op has second derivatives.
+///
+/// forward, backward, finish and weight_gradient may return a function object of plain data, or a
+/// PreparedCall, that does the work. The runtime then asks for it when it binds a workspace, and a
+/// step is only its calls. Asking throws nothing, and what is returned does not depend on the
+/// context's random numbers; a weight_gradient that is noexcept promises as much of what it
+/// returns.
 template <class Op>
 constexpr OpDef define_op() {
   static_assert(
@@ -235,9 +278,15 @@ constexpr OpDef define_op() {
   def.name = Op::kName;
   def.traits = Op::kTraits;
   def.infer = &Op::infer;
-  def.forward = {&Op::template forward<float>, &Op::template forward<double>};
+  def.forward = {&internal::call_function<&Op::template forward<float>>,
+                 &internal::call_function<&Op::template forward<double>>};
+  def.prepare_forward = {internal::prepare_function<&Op::template forward<float>>(),
+                         internal::prepare_function<&Op::template forward<double>>()};
   if constexpr (internal::HasBackward<Op>) {
-    def.backward = {&Op::template backward<float>, &Op::template backward<double>};
+    def.backward = {&internal::call_function<&Op::template backward<float>>,
+                    &internal::call_function<&Op::template backward<double>>};
+    def.prepare_backward = {internal::prepare_function<&Op::template backward<float>>(),
+                            internal::prepare_function<&Op::template backward<double>>()};
   }
   def.defined_forward = def.forward;
   def.defined_backward = def.backward;
@@ -252,14 +301,21 @@ constexpr OpDef define_op() {
                                &Op::template weight_gradient_jvp<double>};
   }
   if constexpr (internal::HasFinish<Op>) {
-    def.finish = {&Op::template finish<float>, &Op::template finish<double>};
+    def.finish = {&internal::call_function<&Op::template finish<float>>,
+                  &internal::call_function<&Op::template finish<double>>};
+    def.prepare_finish = {internal::prepare_function<&Op::template finish<float>>(),
+                          internal::prepare_function<&Op::template finish<double>>()};
   }
   if constexpr (internal::HasCommit<Op>) {
     def.commit = {&Op::template commit<float>, &Op::template commit<double>};
   }
   if constexpr (internal::HasWeightGradient<Op>) {
-    def.weight_gradient = {&Op::template weight_gradient<float>,
-                           &Op::template weight_gradient<double>};
+    constexpr auto kSingle = &Op::template weight_gradient<float>;
+    constexpr auto kDouble = &Op::template weight_gradient<double>;
+    def.weight_gradient = {&internal::call_function<kSingle, Index, Index>,
+                           &internal::call_function<kDouble, Index, Index>};
+    def.prepare_weight_gradient = {internal::prepare_function<kSingle, Index, Index>(),
+                                   internal::prepare_function<kDouble, Index, Index>()};
     def.weight_gradient_cannot_fail = noexcept(Op::template weight_gradient<float>(
         std::declval<const OpContext&>(), 0,
         0))&& noexcept(Op::template weight_gradient<double>(std::declval<const OpContext&>(), 0,

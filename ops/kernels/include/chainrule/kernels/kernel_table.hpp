@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "chainrule/core/prepared_call.hpp"
 #include "chainrule/core/tensor.hpp"
 
 namespace chainrule {
@@ -172,6 +173,9 @@ struct Kernels {
   /// column and a is stored by rows, they are as many chains as a vector has lanes, added then:
   /// another order, of the inner dimension alone as well.
   void (*gemm)(StridedView<T> a, In b, Out c, bool accumulate, const GemmFinish<T>& finish);
+  /// That product, of what the operands hold when it is called.
+  PreparedCall (*prepare_gemm)(StridedView<T> a, In b, Out c, bool accumulate,
+                               const GemmFinish<T>& finish);
 
   void (*softmax)(In x, Out y);
   void (*softmax_backward)(In y, In dy, Out dx, bool accumulate);
