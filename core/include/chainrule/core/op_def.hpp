@@ -193,11 +193,14 @@ concept HasWeightGradientJvp = requires(const OpContext& context) {
 // prepared.
 
 template <auto kFunction, class... Arguments>
-void call_function(const OpContext& context, Arguments... arguments) {
-  if constexpr (std::is_void_v<decltype(kFunction(context, arguments...))>) {
-    kFunction(context, arguments...);
+constexpr auto call_function() -> void (*)(const OpContext&, Arguments...) {
+  using Result = decltype(kFunction(std::declval<const OpContext&>(), Arguments{}...));
+  if constexpr (std::is_void_v<Result>) {
+    return kFunction;
   } else {
-    kFunction(context, arguments...)();
+    return [](const OpContext& context, Arguments... arguments) {
+      kFunction(context, arguments...)();
+    };
   }
 }
 
@@ -278,13 +281,13 @@ constexpr OpDef define_op() {
   def.name = Op::kName;
   def.traits = Op::kTraits;
   def.infer = &Op::infer;
-  def.forward = {&internal::call_function<&Op::template forward<float>>,
-                 &internal::call_function<&Op::template forward<double>>};
+  def.forward = {internal::call_function<&Op::template forward<float>>(),
+                 internal::call_function<&Op::template forward<double>>()};
   def.prepare_forward = {internal::prepare_function<&Op::template forward<float>>(),
                          internal::prepare_function<&Op::template forward<double>>()};
   if constexpr (internal::HasBackward<Op>) {
-    def.backward = {&internal::call_function<&Op::template backward<float>>,
-                    &internal::call_function<&Op::template backward<double>>};
+    def.backward = {internal::call_function<&Op::template backward<float>>(),
+                    internal::call_function<&Op::template backward<double>>()};
     def.prepare_backward = {internal::prepare_function<&Op::template backward<float>>(),
                             internal::prepare_function<&Op::template backward<double>>()};
   }
@@ -301,8 +304,8 @@ constexpr OpDef define_op() {
                                &Op::template weight_gradient_jvp<double>};
   }
   if constexpr (internal::HasFinish<Op>) {
-    def.finish = {&internal::call_function<&Op::template finish<float>>,
-                  &internal::call_function<&Op::template finish<double>>};
+    def.finish = {internal::call_function<&Op::template finish<float>>(),
+                  internal::call_function<&Op::template finish<double>>()};
     def.prepare_finish = {internal::prepare_function<&Op::template finish<float>>(),
                           internal::prepare_function<&Op::template finish<double>>()};
   }
@@ -312,8 +315,8 @@ constexpr OpDef define_op() {
   if constexpr (internal::HasWeightGradient<Op>) {
     constexpr auto kSingle = &Op::template weight_gradient<float>;
     constexpr auto kDouble = &Op::template weight_gradient<double>;
-    def.weight_gradient = {&internal::call_function<kSingle, Index, Index>,
-                           &internal::call_function<kDouble, Index, Index>};
+    def.weight_gradient = {internal::call_function<kSingle, Index, Index>(),
+                           internal::call_function<kDouble, Index, Index>()};
     def.prepare_weight_gradient = {internal::prepare_function<kSingle, Index, Index>(),
                                    internal::prepare_function<kDouble, Index, Index>()};
     def.weight_gradient_cannot_fail = noexcept(Op::template weight_gradient<float>(
