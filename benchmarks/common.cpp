@@ -68,7 +68,8 @@ double read_bandwidth(const KernelTable& kernels, Index bytes) {
   constexpr Index kLeastBytes = 64'000'000;  // a pass of small buffers is many readings
   const Index rows = std::max<Index>(1, bytes / (kColumns * size_of(DType::kFloat32)));
   const Index columns = std::min<Index>(kColumns, bytes / size_of(DType::kFloat32));
-  const Tensor buffer({rows, columns}, DType::kFloat32, Layout::kDense);
+  Tensor buffer({rows, columns}, DType::kFloat32, Layout::kDense);
+  std::fill_n(buffer.as<float>().data, rows * columns, 1.0F);  // what was never written is one page of zeros
   const Index readings = std::max<Index>(1, kLeastBytes / bytes);
   std::array<double, 9> rates{};
   float sink = 0;
