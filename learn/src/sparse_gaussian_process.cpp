@@ -11,6 +11,7 @@
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/runtime/parallel_linear_algebra.hpp"
+#include "design.hpp"
 
 namespace chainrule {
 namespace {
@@ -24,16 +25,6 @@ Tensor rows_copy(const Tensor& x, Index first, Index count) {
     for (Index j = 0; j < x.columns(); ++j) copy.as<double>()(i, j) = element(x, first + i, j);
   }
   return copy;
-}
-
-void expect_finite_rows(const Tensor& x, const char* what) {
-  for (Index i = 0; i < x.rows(); ++i) {
-    for (Index j = 0; j < x.columns(); ++j) {
-      if (std::isfinite(element(x, i, j))) continue;
-      throw ArgumentError(
-          fmt::format("add: {} has {} in row {}, column {}", what, element(x, i, j), i, j));
-    }
-  }
 }
 
 void expect_noise(double noise) {
@@ -169,8 +160,8 @@ void SparseGaussianProcess::add(const Tensor& x, const Tensor& y) {
                                  to_string(x.shape()), to_string(y.shape()),
                                  state.inducing.columns(), outputs));
   }
-  expect_finite_rows(x, "x");
-  expect_finite_rows(y, "y");
+  internal::expect_finite_rows(x, "x");
+  internal::expect_finite_rows(y, "y");
   for (Index i = 0; i < x.rows(); ++i) {
     for (Index j = 0; j < x.columns(); ++j) {
       state.waiting_x.as<double>()(state.waiting, j) = element(x, i, j);
