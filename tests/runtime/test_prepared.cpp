@@ -60,7 +60,6 @@ class Training {
  public:
   Training(Net& net, Index rows, int threads = 1)
       : net_(net),
-        rows_(rows),
         executor_(threads),
         plan_(net.plan()),
         workspace_(executor_.make_workspace(plan_, rows)),
@@ -85,7 +84,6 @@ class Training {
 
  private:
   Net& net_;
-  Index rows_;
   Executor executor_;
   Plan plan_;
   Workspace workspace_;
