@@ -68,6 +68,10 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
+std::string counted(Index count, std::string_view what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
 std::string seed_text(const std::string& text) {
   std::uint64_t seed = 0;
   const char* const end = text.data() + text.size();

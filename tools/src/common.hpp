@@ -64,6 +64,8 @@ class ComputeOptions {
 
 /// "a, b, c".
 std::string joined(const std::vector<std::string>& names);
+/// "1 check", "2 checks".
+std::string counted(Index count, std::string_view what);
 /// A CLI11 check of a seed: what is wrong with it, "" for a good one.
 std::string seed_text(const std::string& text);
 

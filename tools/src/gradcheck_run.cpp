@@ -44,10 +44,6 @@ std::string agreement_text(const Compared& counts) {
   return text;
 }
 
-std::string counted(Index count, const char* what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
-}
-
 std::string outcome_text(Index count, const char* what, Index disagree, Index unresolved) {
   std::string text = counted(count, what);
   if (disagree > 0) text += fmt::format(", {} disagree", disagree);

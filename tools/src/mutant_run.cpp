@@ -7,6 +7,7 @@
 #include <iterator>
 #include <utility>
 
+#include "common.hpp"
 #include "gradcheck_sources.hpp"
 
 namespace chainrule::tools {
@@ -47,10 +48,6 @@ void add(MutationReport& to, MutationReport&& from) {
   }
   for (std::size_t i = 0; i < to.caught_by.size(); ++i) to.caught_by[i] += from.caught_by[i];
   to.seconds += from.seconds;
-}
-
-std::string counted(Index count, const char* what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
 std::string alarms_text(const MutationReport& report) {
