@@ -69,7 +69,8 @@ double read_bandwidth(const KernelTable& kernels, Index bytes) {
   const Index rows = std::max<Index>(1, bytes / (kColumns * size_of(DType::kFloat32)));
   const Index columns = std::min<Index>(kColumns, bytes / size_of(DType::kFloat32));
   Tensor buffer({rows, columns}, DType::kFloat32, Layout::kDense);
-  std::fill_n(buffer.as<float>().data, rows * columns, 1.0F);  // what was never written is one page of zeros
+  std::fill_n(buffer.as<float>().data, rows * columns,
+              1.0F);  // what was never written is one page of zeros
   const Index readings = std::max<Index>(1, kLeastBytes / bytes);
   std::array<double, 9> rates{};
   float sink = 0;
