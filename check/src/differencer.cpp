@@ -117,16 +117,17 @@ void Differencer::differentiate(Line& line, std::size_t channel, Comparison& com
 // derivative, beyond rounding, as where a ripple is too small for the steps that were taken?
 bool Differencer::finer_steps_contradict(Line& line, std::size_t channel,
                                          const NumericDerivative& numeric) const {
-  constexpr int kStride = 6;  // rows
-  constexpr double kTelling =
-      1e-2;  // by how much of the derivative rounding may change what is told
+  constexpr int kStride = 6;         // rows
+  constexpr double kFiner = 1. / 6;  // of the steps that agreed
+  // What rounding hides of the derivative where a step can still tell.
+  constexpr double kTelling = 1e-2;
   const Tolerances& tolerances = settings_.tolerances;
   const double size = std::abs(numeric.value);
   const double known = tolerances.error_bars * numeric.error_bar +
                        tolerances.relative_tolerance * size +
                        std::abs(line.at_step(numeric.step, channel).slope - numeric.value);
   for (int row = kStride; row < line.last_row(); row += kStride) {
-    if (line.step(row) > numeric.step / kStride) continue;
+    if (line.step(row) > kFiner * numeric.step) continue;
     const Difference& d = line.at(row, channel);
     if (!d.finite) return false;
     const double rounding = tolerances.roundings * kEpsilon * (d.size + d.still) / d.step;

@@ -140,11 +140,11 @@ class Scales {
   }
 
   template <class Predicate>
-  const Estimate* best_of(const Predicate& predicate) const {
+  const Estimate* best_of(const Predicate& predicate, double Estimate::*by = &Estimate::bar) const {
     const Estimate* best = nullptr;
     for (const Estimate& estimate : estimates_) {
       if (!predicate(estimate)) continue;
-      if (best == nullptr || estimate.bar < best->bar) best = &estimate;
+      if (best == nullptr || estimate.*by < best->*by) best = &estimate;
     }
     return best;
   }
@@ -217,11 +217,8 @@ class Scales {
   // What the smallest steps see of a function that larger ones take for noise, a ripple on it, each
   // of them the same; null if there is no such thing.
   const Estimate* ripple() const {
-    const Estimate* best = nullptr;
-    for (const Estimate& e : estimates_) {
-      if (e.row < smooth_row_ || !e.verified) continue;
-      if (best == nullptr || e.local < best->local) best = &e;
-    }
+    const Estimate* best = best_of(
+        [&](const Estimate& e) { return e.row >= smooth_row_ && e.verified; }, &Estimate::local);
     if (best == nullptr || best->local >= std::abs(best->value)) return nullptr;
     const auto alike = count([&](const Estimate& e) {
       return e.row >= smooth_row_ && e.local < std::abs(e.value) && e.sees(best->value);

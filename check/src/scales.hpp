@@ -26,6 +26,10 @@ struct Trust {
 /// Steps far beyond the natural one of the line refute by less: what they see as noise may be the
 /// function.
 ///
+/// Noise that fades to rounding, row by row, where steps get small is no noise but a ripple, and
+/// the derivative is the ripple's. Where f is not smooth at the smallest steps either, as with a
+/// pole between them, nothing is refuted.
+///
 /// Returns `first` where every estimate that can tell refutes the claim, a better derivative with
 /// an honest bar where the best of them and another confirm it, and an unresolved one where they
 /// contradict each other or none can tell.

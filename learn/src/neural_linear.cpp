@@ -103,7 +103,7 @@ struct NeuralLinearModel::State {
   LogMarginalLikelihood likelihood(const Targets& data, double alpha, double noise,
                                    bool with_gradient) const;
 
-  Model base;  ///< float64; its last layer is a placeholder
+  Model base;  ///< float64; the weights of its last layer count for nothing
   NeuralLinearOptions options;
   Executor executor;
   NeuralLinearSums sums;
