@@ -16,6 +16,8 @@ namespace {
 
 // What an element of a Gram matrix costs at least, for the executor.
 constexpr double kFlopsPerElement = 50;
+// Of the blocks on the diagonal that contract_diagonal() goes by.
+constexpr Index kDiagonalRows = 8;
 
 // The rows of a Gram matrix as a function wants them.
 class Blocks {
@@ -31,6 +33,23 @@ class Blocks {
   Index rows_;
   Index height_;
 };
+
+// add(first, rows, gradient) adds what a block of rows comes to; the blocks' sums are added in
+// their order.
+template <class Add>
+std::vector<double> sum_over_blocks(const CovarianceFunction& function, Index rows, double flops,
+                                    const Executor& executor, Add&& add) {
+  const std::size_t count = function.hyperparameters().size();
+  const Blocks blocks(function, rows);
+  std::vector<double> parts(count * static_cast<std::size_t>(blocks.count()));
+  executor.for_each(blocks.count(), flops, [&](Index block, int) {
+    add(blocks.first(block), blocks.rows(block),
+        std::span(parts).subspan(static_cast<std::size_t>(block) * count, count));
+  });
+  std::vector<double> gradient(count);
+  for (std::size_t i = 0; i < parts.size(); ++i) gradient[i % count] += parts[i];
+  return gradient;
+}
 
 Tensor as_float64(const Tensor& x, const char* who) {
   if (x.shape().rank() != 2) {
@@ -200,25 +219,53 @@ std::vector<double> CovarianceKernel::contract(const Tensor& x, MatrixView<const
                                  weights.columns, to_string(x.shape())));
   }
   const auto points = function_->prepare(window_of(inputs));
-  const std::size_t count = function_->hyperparameters().size();
-  const Blocks blocks(*function_, n);
-  std::vector<double> parts(count * static_cast<std::size_t>(blocks.count()));
-  executor.for_each(blocks.count(), kFlopsPerElement * static_cast<double>(n * n),
-                    [&](Index block, int) {
-                      const Index first = blocks.first(block), rows = blocks.rows(block);
-                      // Both triangles by the lower one: twice what lies off the diagonal.
-                      Tensor doubled({rows, first + rows}, DType::kFloat64);
-                      const auto to = doubled.as<double>();
-                      for (Index i = 0; i < rows; ++i) {
-                        for (Index j = 0; j < first + i; ++j) to(i, j) = 2 * weights(first + i, j);
-                        to(i, first + i) = weights(first + i, first + i);
-                      }
-                      function_->contract(
-                          *points, first, *points, to,
-                          std::span(parts).subspan(static_cast<std::size_t>(block) * count, count));
-                    });
-  std::vector<double> gradient(count);
-  for (std::size_t i = 0; i < parts.size(); ++i) gradient[i % count] += parts[i];
+  const double flops = kFlopsPerElement * static_cast<double>(n * n);
+  return sum_over_blocks(*function_, n, flops, executor,
+                         [&](Index first, Index rows, std::span<double> gradient) {
+                           // Both triangles by the lower one: twice what lies off the diagonal.
+                           Tensor doubled({rows, first + rows}, DType::kFloat64);
+                           const auto to = doubled.as<double>();
+                           for (Index i = 0; i < rows; ++i) {
+                             for (Index j = 0; j < first + i; ++j)
+                               to(i, j) = 2 * weights(first + i, j);
+                             to(i, first + i) = weights(first + i, first + i);
+                           }
+                           function_->contract(*points, first, *points, to, gradient);
+                         });
+}
+
+std::vector<double> CovarianceKernel::contract(const Tensor& x, const Tensor& z,
+                                               MatrixView<const double> weights,
+                                               const Executor& executor) const {
+  const Tensor left = as_float64(x, "contract"), right = as_float64(z, "contract");
+  if (left.columns() != right.columns() || weights.rows != left.rows() ||
+      weights.columns != right.rows()) {
+    throw ShapeError(fmt::format("contract: got weights [{}, {}] for x {} and z {}", weights.rows,
+                                 weights.columns, to_string(x.shape()), to_string(z.shape())));
+  }
+  const auto a = function_->prepare(window_of(left)), b = function_->prepare(window_of(right));
+  const double flops = kFlopsPerElement * static_cast<double>(weights.rows * weights.columns);
+  return sum_over_blocks(*function_, weights.rows, flops, executor,
+                         [&](Index first, Index rows, std::span<double> gradient) {
+                           function_->contract(
+                               *a, first, *b,
+                               {weights.row(first), rows, weights.columns, weights.ld}, gradient);
+                         });
+}
+
+std::vector<double> CovarianceKernel::contract_diagonal(const Tensor& x) const {
+  const Tensor inputs = as_float64(x, "contract_diagonal");
+  std::vector<double> gradient(function_->hyperparameters().size());
+  if (gradient.empty()) return gradient;
+  // A function contracts matrices; small ones waste little off their diagonals.
+  const MatrixView<const double> rows = window_of(inputs);
+  for (Index first = 0; first < rows.rows; first += kDiagonalRows) {
+    const Index count = std::min(kDiagonalRows, rows.rows - first);
+    Tensor ones({count, count}, DType::kFloat64);
+    for (Index i = 0; i < count; ++i) ones.as<double>()(i, i) = 1;
+    const auto points = function_->prepare({rows.row(first), count, rows.columns, rows.ld});
+    function_->contract(*points, 0, *points, std::as_const(ones).as<double>(), gradient);
+  }
   return gradient;
 }
 

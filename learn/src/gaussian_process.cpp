@@ -261,14 +261,19 @@ std::vector<std::int32_t> GaussianProcess::classify(const Tensor& x) const {
 }
 
 double GaussianProcess::negative_log_predictive_density(const Tensor& x, const Tensor& y) const {
-  const GaussianProcessPrediction at = state_->predict("negative_log_predictive_density", x, true);
-  if (y.shape().rank() != 2 || y.rows() != x.rows() || y.columns() != at.mean.columns()) {
-    throw ShapeError(fmt::format("negative_log_predictive_density: got y {}, expected [{}, {}]",
-                                 to_string(y.shape()), x.rows(), at.mean.columns()));
+  return chainrule::negative_log_predictive_density(
+      state_->predict("negative_log_predictive_density", x, true), state_->noise, y);
+}
+
+double negative_log_predictive_density(const GaussianProcessPrediction& at, double noise,
+                                       const Tensor& y) {
+  if (y.shape() != at.mean.shape()) {
+    throw ShapeError(fmt::format("negative_log_predictive_density: got y {}, expected {}",
+                                 to_string(y.shape()), to_string(at.mean.shape())));
   }
   double sum = 0;
   for (Index i = 0; i < y.rows(); ++i) {
-    const double variance = element(at.variance, i, 0) + state_->noise;
+    const double variance = element(at.variance, i, 0) + noise;
     for (Index j = 0; j < y.columns(); ++j) {
       const double error = element(y, i, j) - element(at.mean, i, j);
       sum += 0.5 * (std::log(2 * std::numbers::pi * variance) + error * error / variance);

@@ -292,20 +292,7 @@ GaussianProcessPrediction NeuralLinearModel::predict(const Tensor& x) const {
 }
 
 double NeuralLinearModel::negative_log_predictive_density(const Tensor& x, const Tensor& y) const {
-  if (y.shape() != Shape{x.rows(), outputs()}) {
-    throw ShapeError(fmt::format("negative_log_predictive_density: got y {}, expected [{}, {}]",
-                                 to_string(y.shape()), x.rows(), outputs()));
-  }
-  const GaussianProcessPrediction at = predict(x);
-  double sum = 0;
-  for (Index i = 0; i < y.rows(); ++i) {
-    const double variance = element(at.variance, i, 0) + noise();
-    for (Index j = 0; j < outputs(); ++j) {
-      const double error = element(y, i, j) - element(at.mean, i, j);
-      sum += 0.5 * (error * error / variance + std::log(2 * std::numbers::pi * variance));
-    }
-  }
-  return sum / static_cast<double>(y.rows() * outputs());
+  return chainrule::negative_log_predictive_density(predict(x), noise(), y);
 }
 
 Model NeuralLinearModel::model() const {

@@ -18,6 +18,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::message_of;
 using testing::noise;
+using testing::rows_of;
 
 using Row = std::vector<long double>;
 using Formula = std::function<long double(const Row&, const Row&)>;
@@ -183,6 +184,37 @@ TEST(CovarianceKernel, DifferentiatesByItsHyperparameters) {
   expect_gradient(arc_cosine_kernel(1), 4);
   expect_gradient(scaled(rbf_kernel(2) * linear_kernel(), 0.5) + matern52_kernel(3), 3);
   expect_gradient((scaled(rbf_kernel(2), 2) + constant_kernel(1)) * polynomial_kernel(2, 1), 3);
+}
+
+// The symmetric contract() was compared with differences above: of x and z behind one another, with
+// weights off the diagonal blocks, it is the one of two arguments; with those on the diagonal, of
+// the diagonal.
+TEST(CovarianceKernel, DifferentiatesBetweenTwoSetsAndOnTheDiagonal) {
+  const CovarianceKernel kernels[] = {
+      scaled(rbf_kernel(2) * linear_kernel(), 0.5) + matern52_kernel(3),
+      scaled(ard_rbf_kernel({0.5, 2, 7}), 1.3) + polynomial_kernel(3, 0.5),
+      arc_cosine_kernel(1, 0.7, 0.2) + constant_kernel(0.3)};
+  const Tensor both = noise(90, 3, 5), x = rows_of(both, 0, 70), z = rows_of(both, 70, 20);
+  const Tensor weights = noise(70, 20, 6);
+  Tensor symmetric({90, 90}, DType::kFloat64), identity({90, 90}, DType::kFloat64);
+  for (Index i = 0; i < 90; ++i) identity.as<double>()(i, i) = 1;
+  for (Index i = 0; i < 70; ++i) {
+    for (Index j = 0; j < 20; ++j) symmetric.as<double>()(70 + j, i) = element(weights, i, j) / 2;
+  }
+  for (const CovarianceKernel& kernel : kernels) {
+    const auto expect_near = [&](const std::vector<double>& got, const Tensor& all_weights) {
+      const std::vector<double> expected = kernel.contract(both, all_weights.as<double>());
+      ASSERT_EQ(got.size(), expected.size());
+      for (std::size_t h = 0; h < got.size(); ++h) {
+        EXPECT_NEAR(got[h], expected[h], 1e-11 * (1 + std::abs(expected[h])))
+            << kernel.hyperparameters()[h].name;
+      }
+    };
+    expect_near(kernel.contract(x, z, weights.as<double>(), Executor(2)), symmetric);
+    expect_near(kernel.contract_diagonal(both), identity);
+  }
+  EXPECT_THROW(rbf_kernel().contract(x, z, symmetric.as<double>()), ShapeError);
+  EXPECT_THROW(rbf_kernel().contract(x, noise(20, 2, 1), weights.as<double>()), ShapeError);
 }
 
 // u and v at an angle of 2^-30: in double, the cosine is 1.

@@ -142,6 +142,106 @@ TEST(SparseGaussianProcess, TakesAnotherNoiseWithoutTheData) {
   EXPECT_EQ(moved.lower_bound(), direct.lower_bound());
 }
 
+// The bound is the likelihood where the training inputs are the inducing points, whatever the
+// hyperparameters: so are the gradients, which the exact process takes another way.
+TEST(SparseGaussianProcess, HasTheExactGradientWithAllPointsAsInducing) {
+  const Tensor x = noise(40, 2, 1), y = noise(40, 2, 2);
+  const CovarianceKernel kernel = test_kernel() + scaled(linear_kernel(), 0.4);
+  GaussianProcess exact(kernel, {.noise = 0.3});
+  exact.fit(x, y);
+  SparseGaussianProcess sparse(kernel, x, 2, {.noise = 0.3, .max_jitter = 0});
+  const LogMarginalLikelihood got = sparse.lower_bound(x, y);
+  const LogMarginalLikelihood expected = exact.log_marginal_likelihood(true);
+  EXPECT_NEAR(got.value, expected.value, 1e-8);
+  EXPECT_NEAR(got.data_fit, expected.data_fit, 1e-8);
+  EXPECT_NEAR(got.complexity, expected.complexity, 1e-8);
+  ASSERT_EQ(got.gradient.size(), 4U);
+  for (std::size_t h = 0; h < 4; ++h) {
+    EXPECT_NEAR(got.gradient[h], expected.gradient[h], 1e-7) << sparse.hyperparameters()[h].name;
+  }
+}
+
+// With few inducing points and several pieces of rows, against Richardson's differences.
+TEST(SparseGaussianProcess, DifferentiatesItsBound) {
+  const Tensor x = noise(2500, 3, 1), y = noise(2500, 2, 2), z = noise(12, 3, 3);
+  const SparseGaussianProcessOptions options{.noise = 0.6, .means = {0.5, -1}, .max_jitter = 0};
+  const CovarianceKernel kernel = scaled(ard_rbf_kernel({1, 2, 1.5}), 1.4) * matern52_kernel(3) +
+                                  scaled(arc_cosine_kernel(1, 0.5, 0.3), 0.2);
+  std::vector<double> theta = kernel.theta();
+  theta.push_back(std::log(0.6));
+  const auto bound_at = [&](const std::vector<double>& at) {
+    CovarianceKernel moved = kernel;
+    moved.set_theta(std::span(at).first(at.size() - 1));
+    SparseGaussianProcessOptions moved_options = options;
+    moved_options.noise = std::exp(at.back());
+    SparseGaussianProcess gp(moved, z, 2, moved_options);
+    gp.add(x, y);
+    return gp.lower_bound();
+  };
+  const SparseGaussianProcess gp(kernel, z, 2, options);
+  const LogMarginalLikelihood got = gp.lower_bound(x, y);
+  EXPECT_EQ(got.value, bound_at(theta));
+  ASSERT_EQ(got.gradient.size(), theta.size());
+  for (std::size_t h = 0; h < theta.size(); ++h) {
+    const auto slope = [&](double step) {
+      std::vector<double> up = theta, down = theta;
+      up[h] += step;
+      down[h] -= step;
+      return (bound_at(up) - bound_at(down)) / (2 * step);
+    };
+    const double expected = (4 * slope(0.5e-3) - slope(1e-3)) / 3;
+    EXPECT_NEAR(got.gradient[h], expected, 1e-6 * (1 + std::abs(expected)))
+        << gp.hyperparameters()[h].name;
+  }
+}
+
+TEST(SparseGaussianProcess, FindsTheHyperparametersOfTheExactOne) {
+  const Tensor x = noise(60, 1, 1);
+  Tensor y = noise(60, 1, 2);
+  for (Index i = 0; i < 60; ++i) {
+    y.as<double>()(i, 0) = std::sin(3 * element(x, i, 0)) + 0.1 * element(y, i, 0) + 5;
+  }
+  GaussianProcess exact(scaled(rbf_kernel(1), 1), {.noise = 0.1, .center_targets = true});
+  exact.fit(x, y);
+  exact.optimize({.restarts = 0});
+  double mean = 0;
+  for (Index i = 0; i < 60; ++i) mean += element(y, i, 0) / 60;
+  SparseGaussianProcess sparse(scaled(rbf_kernel(1), 1),
+                               greedy_inducing_points(rbf_kernel(0.5), x, 25), 1,
+                               {.noise = 0.1, .means = {mean}});
+  sparse.add(noise(10, 1, 7), noise(10, 1, 8));  // to be forgotten
+  const OptimizeResult result = sparse.optimize(x, y, {.restarts = 0});
+  EXPECT_TRUE(result.converged);
+  EXPECT_EQ(sparse.rows(), 60);
+  EXPECT_NEAR(sparse.lower_bound(), exact.log_marginal_likelihood().value, 1e-3);
+  EXPECT_DOUBLE_EQ(sparse.lower_bound(), result.log_marginal_likelihood);
+  for (std::size_t h = 0; h < 3; ++h) {
+    const Hyperparameter got = sparse.hyperparameters()[h], expected = exact.hyperparameters()[h];
+    EXPECT_EQ(got.name, expected.name);
+    EXPECT_NEAR(got.value, expected.value, 1e-3 * expected.value) << got.name;
+  }
+  const Tensor at = noise(20, 1, 9), at_y = noise(20, 1, 10);
+  EXPECT_NEAR(sparse.negative_log_predictive_density(at, at_y),
+              exact.negative_log_predictive_density(at, at_y),
+              1e-3 * exact.negative_log_predictive_density(at, at_y));
+}
+
+TEST(SparseGaussianProcess, IsWhatItsSumsAre) {
+  const Tensor x = noise(1500, 2, 1), y = noise(1500, 2, 2), z = noise(9, 2, 3);
+  const SparseGaussianProcessOptions options{.noise = 0.4, .means = {1, 2}};
+  SparseGaussianProcess first(test_kernel(), z, 2, options);
+  first.add(x, y);
+  const SparseGaussianProcess second(test_kernel(), z, first.sums(), options);
+  EXPECT_EQ(second.rows(), 1500);
+  EXPECT_EQ(second.lower_bound(), first.lower_bound());
+  const GaussianProcessPrediction a = first.predict(x), b = second.predict(x);
+  EXPECT_TRUE(testing::bits(a.mean) == testing::bits(b.mean));
+  EXPECT_TRUE(testing::bits(a.variance) == testing::bits(b.variance));
+  SparseGaussianProcessSums other = first.sums();
+  other.squares = noise(8, 8, 1);
+  EXPECT_THROW(SparseGaussianProcess(test_kernel(), z, other, options), ShapeError);
+}
+
 TEST(SparseGaussianProcess, IsThePriorWithoutData) {
   const SparseGaussianProcess gp(test_kernel(), noise(5, 2, 1));
   const GaussianProcessPrediction at = gp.predict(noise(3, 2, 2));
@@ -176,6 +276,9 @@ TEST(SparseGaussianProcess, RefusesBadInput) {
   EXPECT_THROW(gp.add(noise(3, 2, 1), y), ShapeError);
   EXPECT_THROW(gp.predict(noise(3, 3, 1)), ShapeError);
   EXPECT_THROW(gp.set_noise(-1), ArgumentError);
+  EXPECT_THROW(SparseGaussianProcess(rbf_kernel(), z, 1, {.means = {1, 2}}), ArgumentError);
+  EXPECT_THROW(gp.lower_bound(noise(4, 2, 1), noise(3, 1, 1)), ShapeError);
+  EXPECT_THROW(gp.optimize(noise(4, 1, 1), y), ShapeError);
   y.as<double>()(2, 0) = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THAT(message_of<ArgumentError>([&] { gp.add(noise(4, 2, 1), y); }),
               HasSubstr("y has nan in row 2, column 0"));

@@ -8,7 +8,6 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <numbers>
 #include <optional>
 #include <string>
 
@@ -59,23 +58,19 @@ GpEvaluation evaluate_gp(const GaussianProcessFile& file, const Dataset& data) {
   const auto& standardizer = file.schema.standardizer;
   const GaussianProcessPrediction at =
       file.gp.predict(standardizer ? standardizer->apply(data.x) : data.x);
-  GpEvaluation result{.rows = data.rows()};
+  GpEvaluation result{.rows = data.rows(),
+                      .density = negative_log_predictive_density(at, file.gp.noise(), y)};
   if (has_classes(file)) result.errors = 0;
   for (Index i = 0; i < result.rows; ++i) {
-    const double variance = element(at.variance, i, 0) + file.gp.noise();
     for (Index j = 0; j < outputs; ++j) {
-      const double squared = std::pow(element(y, i, j) - element(at.mean, i, j), 2);
-      result.rmse += squared;
-      result.density += 0.5 * (squared / variance + std::log(2 * std::numbers::pi * variance));
+      result.rmse += std::pow(element(y, i, j) - element(at.mean, i, j), 2);
     }
     if (!result.errors) continue;
     const double* const mean = at.mean.as<double>().row(i);
     const auto guess = std::max_element(mean, mean + outputs) - mean;
     *result.errors += guess == data.labels[static_cast<std::size_t>(i)] ? 0 : 1;
   }
-  const auto targets = static_cast<double>(result.rows * outputs);
-  result.rmse = std::sqrt(result.rmse / targets);
-  result.density /= targets;
+  result.rmse = std::sqrt(result.rmse / static_cast<double>(result.rows * outputs));
   return result;
 }
 

@@ -61,6 +61,11 @@ class CHAINRULE_API CovarianceKernel {
   /// only the lower triangle is read; K = gram(x). Needs memory for some rows of K, not for all.
   std::vector<double> contract(const Tensor& x, MatrixView<const double> weights,
                                const Executor& executor = Executor()) const;
+  /// The same for K = gram(x, z) and weights [x.rows, z.rows].
+  std::vector<double> contract(const Tensor& x, const Tensor& z, MatrixView<const double> weights,
+                               const Executor& executor = Executor()) const;
+  /// sum_i dk(x_i, x_i) / dtheta_h for each h.
+  std::vector<double> contract_diagonal(const Tensor& x) const;
 
  private:
   std::unique_ptr<CovarianceFunction> function_;

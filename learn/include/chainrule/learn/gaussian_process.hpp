@@ -38,6 +38,11 @@ struct GaussianProcessPrediction {
   Tensor variance{};  ///< of the latent function, without noise, in each column of y: [m, 1]
 };
 
+/// The mean over all of y [m, k] of -log N(y; mean, variance + noise), in nats. ShapeError when y
+/// does not fit.
+CHAINRULE_API double negative_log_predictive_density(const GaussianProcessPrediction& at,
+                                                     double noise, const Tensor& y);
+
 struct OptimizeOptions {
   int restarts = 3;  ///< more starts, beside that from the current hyperparameters
   /// A restart moves each coordinate of theta by a uniform number of at most this, anew from where
@@ -113,8 +118,7 @@ class CHAINRULE_API GaussianProcess {
   Tensor predict_mean(const Tensor& x) const;
   /// The column with the largest mean for each row: the class, where y was one_hot_targets().
   std::vector<std::int32_t> classify(const Tensor& x) const;
-  /// The mean over all of y [m, k] of -log N(y; mean, variance + noise). ShapeError when x and y do
-  /// not fit.
+  /// Of new rows, whose latent function is predict(x). ShapeError when x and y do not fit.
   double negative_log_predictive_density(const Tensor& x, const Tensor& y) const;
 
  private:
