@@ -12,6 +12,7 @@
 #include "chainrule/learn/kernel_text.hpp"
 #include "chainrule/learn/model_file.hpp"
 #include "chainrule/learn/safetensors.hpp"
+#include "finite_matrix.hpp"
 #include "model_json.hpp"
 
 namespace chainrule {
@@ -19,28 +20,43 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kGpFormatVersion = 1;
+constexpr int kExactVersion = 1;
+constexpr int kSparseVersion = 2;
 constexpr const char* kGpKey = "chainrule_gp";
 constexpr const char* kModelKey = "chainrule";
 constexpr std::string_view kModelPrefix = "model.";
 
-std::string describe(const GaussianProcessFile& file) {
-  const GaussianProcess& gp = file.gp;
-  const Schema& schema = file.schema;
-  json described{{"format_version", kGpFormatVersion},
-                 {"kernel", to_text(gp.kernel())},
-                 {"noise", gp.noise()},
-                 {"center_targets", gp.options().center_targets},
-                 {"max_jitter", gp.options().max_jitter},
-                 {"feature_names", schema.feature_names},
-                 {"class_names", schema.class_names},
-                 {"target_name", schema.target_name}};
+json describe(const CovarianceKernel& kernel, double noise, double max_jitter,
+              const Schema& schema) {
+  json described{{"kernel", to_text(kernel)},         {"noise", noise},
+                 {"max_jitter", max_jitter},          {"feature_names", schema.feature_names},
+                 {"class_names", schema.class_names}, {"target_name", schema.target_name}};
   if (schema.standardizer) described["standardizer"] = json::parse(schema.standardizer->to_json());
+  return described;
+}
+
+void write(std::vector<std::pair<std::string, Tensor>> tensors, const json& described,
+           const std::optional<Model>& model, Index features, const std::filesystem::path& path) {
   try {
-    return described.dump();
+    parse_kernel(described.at("kernel").get<std::string>(), features, model ? &*model : nullptr);
+  } catch (const ArgumentError& error) {
+    throw UnsupportedError(
+        fmt::format("save: a file cannot hold this Gaussian process: {}", error.what()));
+  }
+  TensorFile file;
+  file.tensors = std::move(tensors);
+  try {
+    file.metadata[kGpKey] = described.dump();
   } catch (const json::exception&) {
     throw ArgumentError("save: a name is not UTF-8");
   }
+  if (model) {
+    for (auto& [name, tensor] : to_tensor_file(*model).tensors) {
+      file.tensors.emplace_back(std::string(kModelPrefix) + name, std::move(tensor));
+    }
+    file.metadata[kModelKey] = internal::to_json(*model);
+  }
+  write_safetensors(file, path);
 }
 
 // The tensors that make up the model, under their own names.
@@ -67,34 +83,73 @@ Schema schema_of(const json& described) {
   return schema;
 }
 
-// Files come from anywhere; what is wrong with one is said as such.
-GaussianProcessFile from_description(const json& described, const TensorFile& file,
-                                     const std::string& name, int threads) {
-  const int version = described.at("format_version").get<int>();
-  if (version < 1 || version > kGpFormatVersion) {
-    throw FormatError(
-        fmt::format("format version {}, this library reads 1 to {}", version, kGpFormatVersion));
+// What both kinds have.
+struct Common {
+  Common(const json& described, const TensorFile& file, const std::string& name, Index features)
+      : schema(schema_of(described)),
+        model(embedded_model(file, name)),
+        kernel(parse_kernel(described.at("kernel").get<std::string>(), features,
+                            model ? &*model : nullptr)),
+        noise(described.at("noise").get<double>()),
+        max_jitter(described.at("max_jitter").get<double>()) {
+    const auto named = static_cast<Index>(schema.feature_names.size());
+    const auto& standardizer = schema.standardizer;
+    if ((named != 0 && named != features) ||
+        (standardizer && static_cast<Index>(standardizer->mean.size()) != features)) {
+      throw FormatError(
+          fmt::format("inputs of {} columns, their description has another number", features));
+    }
   }
+
+  Schema schema;
+  std::optional<Model> model;
+  CovarianceKernel kernel;
+  double noise;
+  double max_jitter;
+};
+
+GaussianProcessFile exact_from(const json& described, const TensorFile& file,
+                               const std::string& name, int threads) {
   const Tensor& x = file.at("x");
-  const Tensor& y = file.at("y");
-  std::optional<Model> model = embedded_model(file, name);
-  const CovarianceKernel kernel = parse_kernel(described.at("kernel").get<std::string>(),
-                                               x.columns(), model ? &*model : nullptr);
-  const GaussianProcessOptions options{.noise = described.at("noise").get<double>(),
+  Common common(described, file, name, x.columns());
+  const GaussianProcessOptions options{.noise = common.noise,
                                        .center_targets = described.at("center_targets").get<bool>(),
-                                       .max_jitter = described.at("max_jitter").get<double>(),
+                                       .max_jitter = common.max_jitter,
                                        .threads = threads};
-  GaussianProcessFile result{.gp = GaussianProcess(kernel, options),
-                             .schema = schema_of(described),
-                             .model = std::move(model)};
-  const auto features = static_cast<Index>(result.schema.feature_names.size());
-  const auto& standardizer = result.schema.standardizer;
-  if ((features != 0 && features != x.columns()) ||
-      (standardizer && static_cast<Index>(standardizer->mean.size()) != x.columns())) {
-    throw FormatError(fmt::format("x has {} columns, its description another number", x.columns()));
-  }
-  result.gp.fit(x, y);
+  GaussianProcessFile result{.gp = GaussianProcess(std::move(common.kernel), options),
+                             .schema = std::move(common.schema),
+                             .model = std::move(common.model)};
+  result.gp.fit(x, file.at("y"));
   return result;
+}
+
+SparseGaussianProcessFile sparse_from(const json& described, const TensorFile& file,
+                                      const std::string& name, int threads) {
+  const Tensor inducing = internal::finite_matrix(file, "inducing");
+  Common common(described, file, name, inducing.columns());
+  SparseGaussianProcessSums sums{.squares = internal::finite_matrix(file, "squares"),
+                                 .products = internal::finite_matrix(file, "products"),
+                                 .targets = described.at("targets").get<double>(),
+                                 .variances = described.at("variances").get<double>(),
+                                 .rows = described.at("rows").get<Index>()};
+  const SparseGaussianProcessOptions options{
+      .noise = common.noise,
+      .means = described.at("means").get<std::vector<double>>(),
+      .max_jitter = common.max_jitter,
+      .threads = threads};
+  return {.gp = SparseGaussianProcess(std::move(common.kernel), inducing, std::move(sums), options),
+          .schema = std::move(common.schema),
+          .model = std::move(common.model)};
+}
+
+// Files come from anywhere; what is wrong with one is said as such.
+AnyGaussianProcessFile from_description(const json& described, const TensorFile& file,
+                                        const std::string& name, int threads) {
+  const int version = described.at("format_version").get<int>();
+  if (version == kExactVersion) return exact_from(described, file, name, threads);
+  if (version == kSparseVersion) return sparse_from(described, file, name, threads);
+  throw FormatError(fmt::format("format version {}, this library reads {} to {}", version,
+                                kExactVersion, kSparseVersion));
 }
 
 }  // namespace
@@ -104,26 +159,26 @@ void save(const GaussianProcessFile& file, const std::filesystem::path& path) {
   if (gp.alpha().shape().rank() == 0) {
     throw ArgumentError("save: fit() the Gaussian process first");
   }
-  const std::string text = to_text(gp.kernel());
-  try {
-    parse_kernel(text, gp.x().columns(), file.model ? &*file.model : nullptr);
-  } catch (const ArgumentError& error) {
-    throw UnsupportedError(
-        fmt::format("save: a file cannot hold this Gaussian process: {}", error.what()));
-  }
-  TensorFile tensors;
-  tensors.tensors = {{"x", gp.x()}, {"y", gp.y()}};
-  tensors.metadata[kGpKey] = describe(file);
-  if (file.model) {
-    for (auto& [name, tensor] : to_tensor_file(*file.model).tensors) {
-      tensors.tensors.emplace_back(std::string(kModelPrefix) + name, std::move(tensor));
-    }
-    tensors.metadata[kModelKey] = internal::to_json(*file.model);
-  }
-  write_safetensors(tensors, path);
+  json described = describe(gp.kernel(), gp.noise(), gp.options().max_jitter, file.schema);
+  described["format_version"] = kExactVersion;
+  described["center_targets"] = gp.options().center_targets;
+  write({{"x", gp.x()}, {"y", gp.y()}}, described, file.model, gp.x().columns(), path);
 }
 
-GaussianProcessFile load_gaussian_process(const std::filesystem::path& path, int threads) {
+void save(const SparseGaussianProcessFile& file, const std::filesystem::path& path) {
+  const SparseGaussianProcess& gp = file.gp;
+  const SparseGaussianProcessSums sums = gp.sums();
+  json described = describe(gp.kernel(), gp.noise(), gp.options().max_jitter, file.schema);
+  described["format_version"] = kSparseVersion;
+  described["means"] = gp.options().means;
+  described["targets"] = sums.targets;
+  described["variances"] = sums.variances;
+  described["rows"] = sums.rows;
+  write({{"inducing", gp.inducing()}, {"squares", sums.squares}, {"products", sums.products}},
+        described, file.model, gp.inducing().columns(), path);
+}
+
+AnyGaussianProcessFile load_any_gaussian_process(const std::filesystem::path& path, int threads) {
   const TensorFile file = read_safetensors(path);
   const std::string name = path.string();
   const auto found = file.metadata.find(kGpKey);
@@ -142,6 +197,13 @@ GaussianProcessFile load_gaussian_process(const std::filesystem::path& path, int
   } catch (const ShapeError& error) {
     throw FormatError(fmt::format("{}: {}", name, error.what()));
   }
+}
+
+GaussianProcessFile load_gaussian_process(const std::filesystem::path& path, int threads) {
+  AnyGaussianProcessFile file = load_any_gaussian_process(path, threads);
+  if (auto* const exact = std::get_if<GaussianProcessFile>(&file)) return std::move(*exact);
+  throw FormatError(
+      fmt::format("{}: a sparse Gaussian process, expected an exact one", path.string()));
 }
 
 }  // namespace chainrule

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "chainrule/core/error.hpp"
 #include "chainrule/learn/model_file.hpp"
 #include "chainrule/learn/safetensors.hpp"
+#include "finite_matrix.hpp"
 #include "model_json.hpp"
 
 namespace chainrule {
@@ -38,19 +38,7 @@ void write(const Model& model, std::vector<std::pair<std::string, Tensor>> sums,
 }
 
 Tensor sums_named(const TensorFile& file, const std::string& name) {
-  const Tensor& tensor = file.at("posterior." + name);
-  if (tensor.dtype() != DType::kFloat64 || tensor.shape().rank() != 2) {
-    throw FormatError(fmt::format("tensor 'posterior.{}' is {} {}, expected a float64 matrix", name,
-                                  to_string(tensor.dtype()), to_string(tensor.shape())));
-  }
-  for (Index i = 0; i < tensor.rows(); ++i) {
-    for (Index j = 0; j < tensor.columns(); ++j) {
-      if (std::isfinite(element(tensor, i, j))) continue;
-      throw FormatError(fmt::format("tensor 'posterior.{}': element [{}, {}] is {}", name, i, j,
-                                    element(tensor, i, j)));
-    }
-  }
-  return tensor.to(DType::kFloat64);  // rows are padded again
+  return internal::finite_matrix(file, "posterior." + name);
 }
 
 LastLayerPosterior from_description(const json& described, const TensorFile& file,

@@ -276,6 +276,30 @@ TEST(GaussianProcess, OptimizingNeverMakesItWorse) {
   EXPECT_EQ(few.log_marginal_likelihood, few.values[static_cast<std::size_t>(few.best_start)]);
 }
 
+TEST(GaussianProcess, OptimizingTellsHowFarItIsAndStopsWhenTold) {
+  const Column data = snelson();
+  GaussianProcess gp(scaled(rbf_kernel(), 1), {.center_targets = true});
+  gp.fit(data.x, data.y);
+  std::vector<OptimizeProgress> seen;
+  OptimizeOptions options{.restarts = 3, .max_iterations = 3};
+  options.progress = [&](const OptimizeProgress& progress) {
+    seen.push_back(progress);
+    return progress.start < 2;
+  };
+  const OptimizeResult result = gp.optimize(options);
+  EXPECT_TRUE(result.stopped);
+  EXPECT_EQ(result.values.size(), 3U);  // and not the fourth
+  ASSERT_EQ(static_cast<int>(seen.size()), result.evaluations);
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    EXPECT_EQ(seen[i].evaluations, static_cast<int>(i) + 1);
+    EXPECT_EQ(seen[i].starts, 4);
+    EXPECT_GE(seen[i].best, seen[i - (i > 0 ? 1 : 0)].best);
+  }
+  EXPECT_EQ(seen.back().start, 2);
+  EXPECT_EQ(seen.back().best, result.log_marginal_likelihood);
+  EXPECT_EQ(gp.log_marginal_likelihood().value, result.log_marginal_likelihood);
+}
+
 TEST(GaussianProcess, SaysWhatIsNotPositiveDefinite) {
   // Two points that are the same, and noise below the rounding of 1.
   const Tensor x = testing::matrix(2, 1, std::vector<double>{1, 1}), y = noise(2, 1, 9);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
+#include <variant>
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/learn/deep_kernel.hpp"
@@ -138,6 +140,62 @@ TEST(GaussianProcessFile, RefusesWhatItCannotHold) {
               HasSubstr("without a Gaussian process"));
 }
 
+SparseGaussianProcessFile sparse_file(const Model& model) {
+  SparseGaussianProcessFile file{
+      .gp = SparseGaussianProcess(learned_kernel(model) + scaled(rbf_kernel(0.7), 1.0 / 3),
+                                  noise(6, 2, 4), 2, {.noise = 0.1, .means = {1.5, -2}}),
+      .schema = {.feature_names = {"a", "b"},
+                 .class_names = {"no", "yes"},
+                 .target_name = "c",
+                 .standardizer = Standardizer::fit(noise(5, 2, 7))},
+      .model = model};
+  file.gp.add(noise(1500, 2, 1), noise(1500, 2, 2));
+  return file;
+}
+
+TEST(GaussianProcessFile, KeepsASparseOne) {
+  const testing::TemporaryDirectory directory;
+  const auto path = directory / "gp.safetensors";
+  const Model model({Linear{2, 4}, Tanh{}, Linear{4, 1}}, Gaussian{}, DType::kFloat32, 1);
+  const SparseGaussianProcessFile file = sparse_file(model);
+  save(file, path);
+  const AnyGaussianProcessFile loaded = load_any_gaussian_process(path);
+  const auto& again = std::get<SparseGaussianProcessFile>(loaded);
+  const Tensor at = noise(5, 2, 3);
+  EXPECT_EQ(testing::bits(again.gp.predict(at).mean), testing::bits(file.gp.predict(at).mean));
+  EXPECT_EQ(testing::bits(again.gp.predict(at).variance),
+            testing::bits(file.gp.predict(at).variance));
+  EXPECT_EQ(again.gp.lower_bound(), file.gp.lower_bound());
+  EXPECT_EQ(again.gp.rows(), 1500);
+  EXPECT_EQ(again.schema, file.schema);
+  EXPECT_THAT(message_of<FormatError>([&] { load_gaussian_process(path); }),
+              HasSubstr("a sparse Gaussian process, expected an exact one"));
+}
+
+TEST(GaussianProcessFile, SaysWhatIsDamagedInASparseOne) {
+  const testing::TemporaryDirectory directory;
+  const auto path = directory / "gp.safetensors";
+  const Model model({Linear{2, 4}, Tanh{}, Linear{4, 1}}, Gaussian{}, DType::kFloat32, 1);
+  save(sparse_file(model), path);
+  const TensorFile good = read_safetensors(path);
+  const auto error = [&](const std::string& name, const Tensor& tensor) {
+    TensorFile bad = good;
+    for (auto& [of, old] : bad.tensors) {
+      if (of == name) old = tensor;
+    }
+    write_safetensors(bad, path);
+    return message_of<FormatError>([&] { load_any_gaussian_process(path); });
+  };
+  EXPECT_THAT(error("squares", noise(5, 5, 1)), HasSubstr("got sums [5, 5]"));
+  EXPECT_THAT(error("products", noise(6, 3, 1)), HasSubstr("got 2 means, expected 3"));
+  EXPECT_THAT(error("inducing", noise(6, 3, 1)), HasSubstr("inputs of 3 columns"));
+  EXPECT_THAT(error("products", noise(6, 2, 1).to(DType::kFloat32)),
+              HasSubstr("tensor 'products' is float32 [6, 2], expected a float64 matrix"));
+  Tensor infinite = noise(6, 2, 1);
+  infinite.as<double>()(1, 1) = std::numeric_limits<double>::infinity();
+  EXPECT_THAT(error("products", infinite), HasSubstr("element [1, 1] is inf"));
+}
+
 TEST(GaussianProcessFile, SaysWhatIsDamaged) {
   const testing::TemporaryDirectory directory;
   const auto path = directory / "gp.safetensors";
@@ -158,9 +216,10 @@ TEST(GaussianProcessFile, SaysWhatIsDamaged) {
   EXPECT_THAT(error("\"noise\":0.01", "\"noise\":-1"), HasSubstr("noise -1"));
   EXPECT_THAT(error("\"noise\":0.01", "\"noise\":\"x\""), HasSubstr("damaged"));
   EXPECT_THAT(error("{", "["), HasSubstr("damaged"));
-  EXPECT_THAT(error("\"format_version\":1", "\"format_version\":2"), HasSubstr("format version 2"));
+  EXPECT_THAT(error("\"format_version\":1", "\"format_version\":3"),
+              HasSubstr("format version 3, this library reads 1 to 2"));
   EXPECT_THAT(error("\"feature_names\":[]", "\"feature_names\":[\"a\"]"),
-              HasSubstr("x has 2 columns"));
+              HasSubstr("inputs of 2 columns, their description has another number"));
   TensorFile bad = good;
   bad.tensors.pop_back();
   write_safetensors(bad, path);

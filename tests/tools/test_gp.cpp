@@ -139,6 +139,53 @@ TEST(GpCommand, TakesTheFirstRows) {
               HasSubstr("50 rows, 1 features"));
 }
 
+// With enough inducing points the bound is as good as the likelihood, and so is what maximizes it.
+TEST(GpCommand, FindsSnelsonsOptimumOnInducingPoints) {
+  const Directory directory;
+  const std::string data = snelson_csv(directory), gp = directory / "gp.safetensors";
+  std::ifstream stream(CHAINRULE_TEST_DATA_DIR "/sklearn_reference.json");
+  const auto expected = nlohmann::json::parse(stream)["E_gp_snelson"]["results"]["centred_targets"];
+  const auto json = nlohmann::json::parse(run_ok(
+      {"gp", "fit", "--data", data, "--inducing", "25", "--optimize", "--out", gp, "--json"}));
+  EXPECT_EQ(json["inducing_points"], 25);
+  EXPECT_LT(json["lower_bound"].get<double>(), expected["lml"].get<double>());
+  EXPECT_NEAR(json["lower_bound"].get<double>(), expected["lml"].get<double>(), 1e-3);
+  EXPECT_NEAR(json["hyperparameters"]["length_scale"].get<double>(), expected["l"].get<double>(),
+              1e-2);
+  const std::string points = write_text(directory / "points.csv", "x\n0\n3\n-1\n");
+  const CsvTable table =
+      parse_csv(run_ok({"gp", "predict", "--model", gp, "--data", points, "--out", "-"}));
+  double mean = 0;  // of the targets, which the reference's predictions lack
+  for (const double y : read_csv(data).columns[1].numbers) mean += y / 200;
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(table.columns[0].numbers[i], mean + expected["mu_at_0_3_m1"][i].get<double>(),
+                1e-2);
+    EXPECT_NEAR(table.columns[1].numbers[i], expected["var_at_0_3_m1"][i].get<double>(), 1e-3);
+  }
+  EXPECT_THAT(run_ok({"gp", "evaluate", "--model", gp, "--data", data}), HasSubstr("200 rows"));
+  const std::string plot = directory / "gp.html";
+  run_ok({"gp", "predict", "--model", gp, "--data", points, "--out", directory / "out.csv",
+          "--plot", plot});
+  const std::string page = read_text(plot);
+  EXPECT_THAT(page, HasSubstr("inducing points"));
+  EXPECT_THAT(page, HasSubstr("lower bound of the log marginal likelihood"));
+}
+
+TEST(GpCommand, TakesInducingPointsOfClasses) {
+  const Directory directory;
+  const std::string gp = directory / "gp.safetensors";
+  EXPECT_THAT(run_ok({"gp", "fit", "--data", "digits", "--kernel", "nngp_relu(1, 2, 0.1)",
+                      "--noise", "0.01", "--inducing", "150", "--out", gp}),
+              HasSubstr("150 inducing points\n"));
+  const auto json = nlohmann::json::parse(
+      run_ok({"gp", "evaluate", "--model", gp, "--data", "digits", "--json"}));
+  EXPECT_GT(json["accuracy"].get<double>(), 0.9);
+  const Outcome deep =
+      run({"gp", "fit", "--data", "digits", "--kernel", "deep", "--inducing", "5"});
+  EXPECT_EQ(deep.code, 2);
+  EXPECT_THAT(deep.err, HasSubstr("--inducing: a deep kernel is trained exactly"));
+}
+
 TEST(GpCommand, TrainsADeepKernelAndPredictsWithItsFile) {
   const Directory directory;
   const std::string data = snelson_csv(directory), gp = directory / "deep.safetensors";

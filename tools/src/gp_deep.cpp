@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "interrupt.hpp"
+#include "progress_line.hpp"
 
 namespace chainrule::tools {
 namespace {
@@ -74,6 +75,12 @@ DeepKernelFit DeepKernelCommand::fit(const Model& model, const Tensor& x, const 
   TrainOptions training = training_;
   training.learning_rate = training.learning_rate.value_or(kDefaultRate);
   const InterruptGuard guard;
+  ProgressLine line;
+  const auto progress = [&](Index step, double loss) {
+    line.show(static_cast<std::size_t>(step), static_cast<std::size_t>(steps_),
+              fmt::format("steps, {:.6g} nats a target", loss));
+    return !guard.interrupted();
+  };
   return fit_deep_kernel(model, x, y,
                          {.optimizer = optimizer_of(training),
                           .steps = steps_,
@@ -82,7 +89,7 @@ DeepKernelFit DeepKernelCommand::fit(const Model& model, const Tensor& x, const 
                           .center_targets = gp.center_targets,
                           .max_jitter = gp.max_jitter,
                           .threads = gp.threads,
-                          .progress = [&](Index, double) { return !guard.interrupted(); }});
+                          .progress = progress});
 }
 
 }  // namespace chainrule::tools

@@ -20,6 +20,7 @@ class DeepKernelCommand {
 
   /// The network to begin with: `features` where there are some, else one of --model's widths.
   Model model(const std::optional<Model>& features, Index inputs, std::uint64_t seed) const;
+  Index steps() const noexcept { return steps_; }
   /// Trains until the steps are done or Ctrl-C.
   DeepKernelFit fit(const Model& model, const Tensor& x, const Tensor& y,
                     const GaussianProcessOptions& gp, std::optional<double> noise) const;

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gp_evaluate.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,8 +9,9 @@
 #include <optional>
 #include <string>
 
-#include "chainrule/learn/gaussian_process_file.hpp"
 #include "data.hpp"
+#include "fitted_process.hpp"
+#include "gp.hpp"
 
 namespace chainrule::tools {
 namespace {
@@ -35,32 +34,27 @@ struct GpEvaluation {
   double accuracy() const { return 1 - static_cast<double>(*errors) / static_cast<double>(rows); }
 };
 
-// One class a column; a regression has one column.
-bool has_classes(const GaussianProcessFile& file) { return file.gp.y().columns() > 1; }
-
-Rows load_rows_for(const GaussianProcessFile& file, const GpEvaluateOptions& options,
+Rows load_rows_for(const FittedProcess& process, const GpEvaluateOptions& options,
                    const CsvOptions& csv) {
   DatasetOptions wanted{.target = options.target,
-                        .task = has_classes(file) ? Task::kClassification : Task::kRegression};
+                        .task = process.has_classes() ? Task::kClassification : Task::kRegression};
   if (!has_test_rows(options.data)) {
-    wanted.class_names = file.schema.class_names;
-    wanted.feature_names = file.schema.feature_names;
+    wanted.class_names = process.schema().class_names;
+    wanted.feature_names = process.schema().feature_names;
     if (options.target.empty() && !wanted.feature_names.empty()) {
-      wanted.target = file.schema.target_name;
+      wanted.target = process.schema().target_name;
     }
   }
   return load_test_rows(options.data, wanted, csv);
 }
 
-GpEvaluation evaluate_gp(const GaussianProcessFile& file, const Dataset& data) {
-  const Index outputs = file.gp.y().columns();
-  const Tensor y = has_classes(file) ? one_hot_targets(data.labels, outputs) : data.y;
-  const auto& standardizer = file.schema.standardizer;
-  const GaussianProcessPrediction at =
-      file.gp.predict(standardizer ? standardizer->apply(data.x) : data.x);
+GpEvaluation evaluate_gp(const FittedProcess& process, const Dataset& data) {
+  const Index outputs = process.outputs();
+  const Tensor y = process.has_classes() ? one_hot_targets(data.labels, outputs) : data.y;
+  const GaussianProcessPrediction at = process.predict(data.x);
   GpEvaluation result{.rows = data.rows(),
-                      .density = negative_log_predictive_density(at, file.gp.noise(), y)};
-  if (has_classes(file)) result.errors = 0;
+                      .density = negative_log_predictive_density(at, process.noise(), y)};
+  if (process.has_classes()) result.errors = 0;
   for (Index i = 0; i < result.rows; ++i) {
     for (Index j = 0; j < outputs; ++j) {
       result.rmse += std::pow(element(y, i, j) - element(at.mean, i, j), 2);
@@ -77,13 +71,13 @@ GpEvaluation evaluate_gp(const GaussianProcessFile& file, const Dataset& data) {
 int evaluate_command(const GpEvaluateOptions& options) {
   const CsvOptions csv = options.header.csv();
   const auto limit = options.compute.allow_threads();
-  const GaussianProcessFile file = load_gaussian_process(options.model, options.compute.threads());
-  const Rows rows = load_rows_for(file, options, csv);
-  if (rows.data.x.columns() != file.gp.x().columns()) {
+  const FittedProcess process(load_any_gaussian_process(options.model, options.compute.threads()));
+  const Rows rows = load_rows_for(process, options, csv);
+  if (rows.data.x.columns() != process.features()) {
     throw FormatError(fmt::format("{}: {} features, the Gaussian process has {}", rows.name,
-                                  rows.data.x.columns(), file.gp.x().columns()));
+                                  rows.data.x.columns(), process.features()));
   }
-  const GpEvaluation result = evaluate_gp(file, rows.data);
+  const GpEvaluation result = evaluate_gp(process, rows.data);
   if (options.json) {
     nlohmann::ordered_json json{{"data", rows.name}, {"rows", result.rows}};
     if (result.errors) {

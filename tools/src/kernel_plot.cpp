@@ -41,17 +41,22 @@ std::pair<Index, Index> covered(double at, Index count) {
   return {first, std::max(first, last)};
 }
 
-// The inputs of the process as the user knows them.
-double raw_input(const GaussianProcessFile& file, double x) {
-  const auto& standardizer = file.schema.standardizer;
-  return standardizer ? x * standardizer->scale[0] + standardizer->mean[0] : x;
+// Where a process knows something: its data, or its inducing points. Raw inputs [n, 1].
+Tensor known_inputs(const FittedProcess& process) {
+  const Tensor& inputs = process.exact() ? process.exact()->x() : process.sparse()->inducing();
+  Tensor raw = inputs.to(DType::kFloat64);
+  if (const auto& standardizer = process.schema().standardizer) {
+    for (Index i = 0; i < raw.rows(); ++i) {
+      double& x = raw.as<double>()(i, 0);
+      x = x * standardizer->scale[0] + standardizer->mean[0];
+    }
+  }
+  return raw;
 }
 
-Tensor grid(const GaussianProcessFile& file, const Tensor& x) {
+Tensor grid(const Tensor& known, const Tensor& x) {
   std::vector<double> inputs;
-  for (Index i = 0; i < file.gp.x().rows(); ++i) {
-    inputs.push_back(raw_input(file, element(file.gp.x(), i, 0)));
-  }
+  for (Index i = 0; i < known.rows(); ++i) inputs.push_back(element(known, i, 0));
   for (Index i = 0; i < x.rows(); ++i) inputs.push_back(element(x, i, 0));
   auto [least, most] = std::ranges::minmax(inputs);
   const double margin = most > least ? kMargin * (most - least) : 1;
@@ -65,8 +70,18 @@ Tensor grid(const GaussianProcessFile& file, const Tensor& x) {
   return points;
 }
 
-LineChart chart_of(const GaussianProcessFile& file, const Tensor& points,
-                   const GaussianProcessPrediction& at, Index column, const std::string& title) {
+// Points (x, a column of y).
+ChartDots dots_of(const std::string& name, const Tensor& x, const Tensor& y, Index column) {
+  ChartDots dots{.name = name, .points = {}, .style = "fill:var(--text);fill-opacity:0.6"};
+  const Index stride = (x.rows() + kMostDots - 1) / kMostDots;
+  for (Index i = 0; i < x.rows(); i += stride) {
+    dots.points.emplace_back(element(x, i, 0), element(y, i, column));
+  }
+  return dots;
+}
+
+LineChart chart_of(const Tensor& points, const GaussianProcessPrediction& at, Index column,
+                   const std::string& title) {
   LineChart chart{.title = title,
                   .x_range = {element(points, 0, 0), element(points, points.rows() - 1, 0)}};
   ChartLine mean{.name = "mean", .points = {}, .style = "stroke:var(--text);stroke-width:1.5"};
@@ -77,15 +92,8 @@ LineChart chart_of(const GaussianProcessFile& file, const Tensor& points,
     mean.points.emplace_back(x, y);
     band.points.push_back({x, y - 2 * sigma, y + 2 * sigma});
   }
-  ChartDots data{.name = "data", .points = {}, .style = "fill:var(--text);fill-opacity:0.6"};
-  const Tensor &x = file.gp.x(), &y = file.gp.y();
-  const Index stride = (x.rows() + kMostDots - 1) / kMostDots;
-  for (Index i = 0; i < x.rows(); i += stride) {
-    data.points.emplace_back(raw_input(file, element(x, i, 0)), element(y, i, column));
-  }
   chart.lines.push_back(std::move(mean));
   chart.bands.push_back(std::move(band));
-  chart.dots.push_back(std::move(data));
   return chart;
 }
 
@@ -110,25 +118,25 @@ std::string gram_html(const Tensor& gram, const std::string& name) {
   return html_page("chainrule kernel: " + name, body + svg_heat_map(map));
 }
 
-std::string process_html(const GaussianProcessFile& file, const Tensor& x,
-                         const std::string& name) {
-  const GaussianProcess& gp = file.gp;
-  const Tensor points = grid(file, x);
-  const auto& standardizer = file.schema.standardizer;
-  const GaussianProcessPrediction at =
-      gp.predict(standardizer ? standardizer->apply(points) : points);
+std::string process_html(const FittedProcess& process, const Tensor& x, const std::string& name) {
+  const Tensor known = known_inputs(process), points = grid(known, x);
+  const GaussianProcessPrediction at = process.predict(points);
+  const GaussianProcess* const exact = process.exact();
+  const Tensor levels = exact ? exact->y() : process.predict(known).mean;
+  const auto [likelihood_name, likelihood] = process.likelihood();
   std::string body = fmt::format("<h1>{}</h1>\n", escape_markup(name));
-  body += html_facts(
-      {{"kernel", to_text(gp.kernel())},
-       {"noise", fmt::format("{:.6g}", gp.noise())},
-       {"log marginal likelihood", fmt::format("{:.6f}", gp.log_marginal_likelihood().value)},
-       {"rows", fmt::format("{}", gp.x().rows())},
-       {"version", CHAINRULE_VERSION_STRING}});
+  body += html_facts({{"kernel", to_text(process.kernel())},
+                      {"noise", fmt::format("{:.6g}", process.noise())},
+                      {likelihood_name, fmt::format("{:.6f}", likelihood)},
+                      {"rows", fmt::format("{}", process.rows())},
+                      {"version", CHAINRULE_VERSION_STRING}});
   for (Index column = 0; column < at.mean.columns(); ++column) {
-    const std::vector<std::string>& classes = file.schema.class_names;
+    const std::vector<std::string>& classes = process.schema().class_names;
     const auto c = static_cast<std::size_t>(column);
-    const std::string title = c < classes.size() ? classes[c] : file.schema.target_name;
-    body += svg_line_chart(chart_of(file, points, at, column, title));
+    const std::string title = c < classes.size() ? classes[c] : process.schema().target_name;
+    LineChart chart = chart_of(points, at, column, title);
+    chart.dots.push_back(dots_of(exact ? "data" : "inducing points", known, levels, column));
+    body += svg_line_chart(chart);
   }
   body += "<p class=\"soft\">The band is that of the function, without the noise.</p>\n";
   return html_page("chainrule gp: " + name, body);

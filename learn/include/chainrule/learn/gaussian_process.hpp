@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -43,6 +44,14 @@ struct GaussianProcessPrediction {
 CHAINRULE_API double negative_log_predictive_density(const GaussianProcessPrediction& at,
                                                      double noise, const Tensor& y);
 
+/// How far optimize() is.
+struct OptimizeProgress {
+  int start = 0;        ///< from 0, which is the one from the current hyperparameters
+  int starts = 0;       ///< in all
+  int evaluations = 0;  ///< so far, by all starts
+  double best = 0;      ///< largest log marginal likelihood so far; minus infinity for none
+};
+
 struct OptimizeOptions {
   int restarts = 3;  ///< more starts, beside that from the current hyperparameters
   /// A restart moves each coordinate of theta by a uniform number of at most this, anew from where
@@ -52,15 +61,19 @@ struct OptimizeOptions {
   int max_iterations = 200;  ///< of L-BFGS, a start
   /// A start has converged when the Euclidean norm of the gradient is at most this.
   double tolerance = 1e-5;
+  /// Called after each evaluation; false ends the optimization with the best point so far.
+  std::function<bool(const OptimizeProgress&)> progress{};
 };
 
 struct OptimizeResult {
   double log_marginal_likelihood = 0;
   double max_gradient = 0;  ///< largest |element| of the gradient there
   bool converged = false;   ///< of the best start
+  bool stopped = false;     ///< by OptimizeOptions::progress
   int evaluations = 0;      ///< of the likelihood, by all starts
   int best_start = 0;       ///< 0 is the one from the current hyperparameters
-  /// What each start came to; minus infinity where no point of it was positive definite.
+  /// What each start came to that was begun; minus infinity where no point of it was positive
+  /// definite.
   std::vector<double> values{};
 };
 

@@ -5,7 +5,10 @@
 
 namespace chainrule::tools {
 
-/// Adds `evaluate` to the subcommand gp.
+// Each adds a subcommand to gp.
+
+Command add_gp_fit(CLI::App& gp);
+Command add_gp_predict(CLI::App& gp);
 Command add_gp_evaluate(CLI::App& gp);
 
 }  // namespace chainrule::tools
