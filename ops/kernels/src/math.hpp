@@ -128,13 +128,18 @@ B exp_of_minus_abs(B x) {
   return ExpParts<B>(at_least(minus_abs(x), B(kExpLow<T>))).value();
 }
 
-/// exp(x) - 1 for x <= 0 without cancellation.
+/// exp(x) - 1 for x > -45 without cancellation.
 template <class B>
-B expm1_nonpositive(B x) {
+B vexpm1(B x) {
   using T = Value<B>;
-  const ReducedExp<B, true> e(at_least(x, B(T(-45))));
+  const ReducedExp<B, true> e(x);
   const B scale = power_of_two(e.power);
   return fma(scale, e.excess, scale - B(T(1)));
+}
+
+template <class B>
+B expm1_nonpositive(B x) {
+  return vexpm1(at_least(x, B(Value<B>(-45))));
 }
 
 /// log(u) + correction for normal positive u (FreeBSD's e_log.c).
@@ -238,8 +243,17 @@ B vtanh(B x) {
   if constexpr (kTabled<B>) {
     return with_sign(by_pieces<TanhPieces>(at_most(abs(x), B(TanhPieces::kBound))), x);
   }
-  const B e = expm1_nonpositive(B(T(2)) * minus_abs(x));
-  return with_sign(divide_by_sum(e, B(T(2)), e), x);
+  const B two(T(2));
+  if constexpr (!kHasFma) {
+    // There are no exact remainders, so of the two forms the one that forgives more of e's error.
+    const B e = vexpm1(two * at_most(abs(x), B(T(20))));
+    const B sum = e + two, two_part = sum - e;
+    const B lost = (e - (sum - two_part)) + (two - two_part);
+    const B quotient = e / sum;
+    return with_sign(quotient - quotient * (lost / sum), x);
+  }
+  const B e = expm1_nonpositive(two * minus_abs(x));
+  return with_sign(divide_by_sum(e, two, e), x);
 }
 
 /// The lower tail of the standard normal distribution at -|x|, and its density.
