@@ -6,15 +6,14 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
-#include <sstream>
 #include <thread>
 #include <utility>
 
+#include "cgroup.hpp"
 #include "chainrule/kernels/dispatch.hpp"
 #include "chainrule/runtime/executor.hpp"
 #include "warn_once.hpp"
@@ -38,29 +37,6 @@ std::string cpu_name() {
     }
   }
   return "unknown";
-}
-
-// The directory of this process's cgroup below /sys/fs/cgroup; "" when there is none (v2 only).
-std::string cgroup_path() {
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("0::")) return line.substr(3);
-  }
-  return "";
-}
-
-// The tightest quota on the way from the process's cgroup up to the root.
-std::optional<double> cgroup_quota() {
-  std::optional<double> tightest;
-  for (std::string path = cgroup_path();; path = path.substr(0, path.rfind('/'))) {
-    std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
-    std::ostringstream text;
-    text << file.rdbuf();
-    if (const auto quota = parse_cpu_max(text.str())) {
-      tightest = std::min(tightest.value_or(*quota), *quota);
-    }
-    if (path.find('/') == std::string::npos) return tightest;
-  }
 }
 
 // What OpenBLAS calls kernels that do not use the widest vectors of this CPU.
@@ -125,24 +101,9 @@ void internal::warn_of_slow_blas(std::string_view core) {
   if (!told) warn_once(told, slow_blas(core));
 }
 
-std::optional<double> parse_cpu_max(std::string_view text) {
-  const auto is_text = [](char c) { return c != ' ' && c != '\n'; };
-  double quota = 0;
-  double period = 0;
-  const char* const end = text.data() + text.size();
-  const auto first = std::from_chars(text.data(), end, quota);
-  if (first.ec != std::errc() || first.ptr == end || *first.ptr != ' ') return std::nullopt;
-  const auto second = std::from_chars(first.ptr + 1, end, period);
-  if (second.ec != std::errc() || !(quota > 0) || !(period > 0)) return std::nullopt;
-  if (!std::isfinite(quota / period) || std::find_if(second.ptr, end, is_text) != end) {
-    return std::nullopt;
-  }
-  return quota / period;
-}
-
 int default_threads() {
   const int cores = usable_cores();
-  const auto quota = cgroup_quota();
+  const auto quota = internal::cgroup_cpu_quota();
   if (!quota || *quota >= cores) return cores;
   return std::max(1, static_cast<int>(std::ceil(*quota)));
 }
@@ -151,7 +112,7 @@ MachineInfo machine_info() {
   MachineInfo info;
   info.cpu = cpu_name();
   info.cores = usable_cores();
-  info.cgroup_cpus = cgroup_quota();
+  info.cgroup_cpus = internal::cgroup_cpu_quota();
   info.default_threads = default_threads();
   info.architecture = default_kernels().architecture;
   for (const KernelTable* table : available_kernels()) {
