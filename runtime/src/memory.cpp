@@ -42,10 +42,6 @@ class MemoryPlanner {
     merge_in_place();
     allocate_shared();
     allocate_linear();
-    for (std::size_t i = 0; i < uses_.size(); ++i) {
-      plan_.buffers[i].first_use = uses_[i].last_position < 0 ? -1 : uses_[i].first_position;
-      plan_.buffers[i].last_use = uses_[i].last_position;
-    }
   }
 
  private:

@@ -42,9 +42,6 @@ struct Buffer {
   /// PlanData::batch_ops.
   Index offset = 0;
   bool keep = false;  ///< read by the caller after the run
-  // Filled in by the scheduler: positions of the first and last instruction that touch it.
-  Index first_use = -1;
-  Index last_use = -1;
 
   Index row_bytes() const noexcept { return ld * size_of(dtype); }
   /// Bytes of one row of the batch, or of the whole buffer when not batched.

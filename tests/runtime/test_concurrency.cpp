@@ -6,10 +6,12 @@
 #include <atomic>
 #include <chrono>
 #include <ctime>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "chainrule/ops/ops.hpp"
 #include "chainrule/runtime/tbb_arena.hpp"
 #include "training_case.hpp"
 
@@ -110,6 +112,55 @@ TEST(Concurrency, ResidentsNestAndReportWhoTookPart) {
   });
   EXPECT_EQ(participants, 2);
   EXPECT_EQ(executor.with_residents([] {}), 1);
+}
+
+// y = x w, 2 x 64 x 64 floating-point operations a row, by an op that can wait for others.
+class Product {
+ public:
+  explicit Product(Index most_rows) : x_({most_rows, 64}, DType::kFloat32) {
+    const Value x = graph_.input("x", {kBatch, 64});
+    const Value y = testing::meet(matmul(x, graph_.parameter("w", {64, 64}, zeros())));
+    plan_.emplace(compile(graph_, {.mode = Mode::kInference, .outputs = {y}}));
+    parameters_.emplace(graph_, DType::kFloat32, 1);
+  }
+
+  void run(const Executor& executor, Index rows) const {
+    Workspace workspace = executor.make_workspace(*plan_, rows);
+    Bindings bindings(*plan_);
+    ConstTensorView view = x_.view();
+    view.rows = rows;
+    bindings.parameters(*parameters_).input("x", view);
+    executor.run(workspace, bindings);
+  }
+
+ private:
+  Graph graph_;
+  Tensor x_;
+  std::optional<Plan> plan_;
+  std::optional<Parameters> parameters_;
+};
+
+// Threads join where the work is worth waking them, or handing it to those that are awake.
+TEST(Concurrency, SmallRunsStayOnTheCallersThread) {
+  const ScopedThreadLimit limit(2);
+  const Executor executor(2);
+  constexpr Index kSmall = 10, kMedium = 600, kLarge = 4000;  // 82 thousand, 4.9 and 33 million
+  const Product product(kLarge);
+  const auto cold = [&](Index rows, int expected) {
+    const testing::Meeting meeting(expected);
+    product.run(executor, rows);
+    return meeting.arrived();
+  };
+  const auto resident = [&](Index rows, int expected) {
+    const testing::Meeting meeting(expected);
+    executor.with_residents([&] { product.run(executor, rows); });
+    return meeting.arrived();
+  };
+  EXPECT_EQ(cold(kSmall, 1), 1);
+  EXPECT_EQ(cold(kMedium, 1), 1);
+  EXPECT_EQ(cold(kLarge, 2), 2);
+  EXPECT_EQ(resident(kSmall, 1), 1);
+  EXPECT_EQ(resident(kMedium, 2), 2);
 }
 
 TEST(Concurrency, AnExceptionOfTheBodyPassesThrough) {
