@@ -109,6 +109,13 @@ std::vector<Index> match_columns(const CsvTable& table, std::span<const std::str
   if ((positional || !table.has_header) && have == static_cast<Index>(names.size())) {
     return first_columns(have);
   }
+  // The target may be there as well; more names that mean nothing are another table's.
+  if (positional && table.has_header && have > static_cast<Index>(names.size()) + 1) {
+    throw FormatError(fmt::format(
+        "{}: {} columns with names, expected {} or a table without a header, by whose columns {} "
+        "are found",
+        table.source, have, names.size(), list(names)));
+  }
   if (positional) {
     columns.clear();
     for (const std::string& name : names) columns.push_back(*position_of(name));

@@ -255,6 +255,8 @@ TEST(CsvDataset, PredictionMatchesColumnsByPosition) {
   EXPECT_EQ(element(feature_matrix(parse_csv("7,8,9\n"), names, 2), 0, 0), 8);
   EXPECT_EQ(element(feature_matrix(parse_csv("8,9\n"), names, 2), 0, 0), 8);
   EXPECT_EQ(element(feature_matrix(parse_csv("t,a,b\n7,8,9\n"), names, 2), 0, 1), 9);
+  EXPECT_THAT(error_of([&] { feature_matrix(parse_csv("t,a,b,c\n7,8,9,1\n"), names, 2); }),
+              HasSubstr("4 columns with names, expected 2 or a table without a header"));
   EXPECT_EQ(element(feature_matrix(parse_csv("7,8\n"), {}, 2), 0, 1), 8);
   EXPECT_EQ(feature_matrix(parse_csv("7,8,9\n"), {}, 2).columns(), 2);
   EXPECT_THROW(feature_matrix(parse_csv("7,8,9,10\n"), {}, 2), FormatError);

@@ -11,6 +11,10 @@
 #include "chainrule/learn/evaluate.hpp"
 #include "chainrule/learn/gaussian_process_file.hpp"
 #include "chainrule/learn/kernel_text.hpp"
+#include "chainrule/ops/gp_nll.hpp"
+#include "chainrule/ops/ops.hpp"
+#include "chainrule/runtime/differentiate.hpp"
+#include "diabetes.hpp"
 #include "file_support.hpp"
 #include "learn_support.hpp"
 
@@ -69,6 +73,84 @@ TEST(DeepKernel, HasAFormula) {
   EXPECT_THAT(error("deep", &model), HasSubstr("column 5: expected ("));
   EXPECT_THAT(error("deep(rbf", &model), HasSubstr("column 9: expected )"));
   EXPECT_THAT(error("deep(ard_rbf(1))", &model), HasSubstr("got 1 length scales for 2 columns"));
+}
+
+// The reference's deterministic weights.
+class Weights {
+ public:
+  /// A matrix [rows, columns], drawn column by column.
+  Tensor next(Index rows, Index columns, double scale) {
+    Tensor matrix({rows, columns}, DType::kFloat64);
+    for (Index j = 0; j < columns; ++j) {
+      for (Index i = 0; i < rows; ++i) matrix.as<double>()(i, j) = scale * draw();
+    }
+    return matrix;
+  }
+  Tensor next(Index length, double scale) {
+    std::vector<double> values;
+    for (Index i = 0; i < length; ++i) values.push_back(scale * draw());
+    return Tensor::from<double>({length}, values);
+  }
+
+ private:
+  double draw() {
+    state_ = (1103515245 * state_ + 12345) % (std::uint64_t{1} << 31);
+    return std::ldexp(static_cast<double>(state_), -31) - 0.5;
+  }
+
+  std::uint64_t state_ = 777;
+};
+
+// tests/data/sklearn_reference.json, H_deep_kernel: written out in numpy, checked there against
+// differences in 80-bit floats. There h(x) = W2 tanh(W1 x + b1) + b2, so its matrices are ours
+// transposed.
+TEST(RbfGpNll, HasTheReferencesGradientsThroughANetwork) {
+  const nlohmann::json& expected = testing::sklearn_reference()["H_deep_kernel"];
+  Weights weights;
+  const testing::Standardized data = testing::diabetes();
+  Graph graph;
+  const Value x = graph.input("x", {kBatch, 10}), y = graph.input("y", {kBatch, 1});
+  const Value w1 = graph.input("w1", {10, 8}), b1 = graph.input("b1", {8});
+  const Value w2 = graph.input("w2", {8, 2}), b2 = graph.input("b2", {2});
+  const Value ls2 = graph.input("ls2", {1}), ll = graph.input("ll", {1}),
+              ln = graph.input("ln", {1});
+  const Value h = add_bias(matmul(tanh(add_bias(matmul(x, w1), b1)), w2), b2);
+  const Value nll = rbf_gp_nll(h, y, ls2, ll, ln, {.reduction = Reduction::kSum});
+  const Tensor x60 = testing::rows_of(data.train.x, 0, 60),
+               y60 = testing::rows_of(data.train.y, 0, 60);
+  const auto scalar = [](double value) {
+    return Tensor::from<double>({1}, std::vector<double>{value});
+  };
+  const Tensor tensors[] = {weights.next(10, 8, 1),
+                            weights.next(8, 1),
+                            weights.next(8, 2, 2),
+                            weights.next(2, 1),
+                            scalar(0.2),
+                            scalar(-0.1),
+                            scalar(-1)};
+  const Value inputs[] = {w1, b1, w2, b2, ls2, ll, ln};
+  Feed feed{.inputs = {{x, x60.view()}, {y, y60.view()}}, .dtype = DType::kFloat64};
+  for (std::size_t i = 0; i < std::size(inputs); ++i) {
+    feed.inputs.emplace_back(inputs[i], tensors[i].view());
+  }
+  EXPECT_NEAR(element(tensors[0], 0, 0), expected["W1_first3"][0].get<double>(), 1e-16);
+  EXPECT_NEAR(-element(evaluate(graph, nll, feed), 0, 0) / expected["lml"].get<double>(), 1, 1e-12);
+  const char* const names[] = {"W1", "b1", "W2", "b2", "ls2", "ll", "ln"};
+  for (std::size_t i = 0; i < std::size(inputs); ++i) {
+    const Tensor got = gradient(graph, nll, inputs[i], feed);
+    nlohmann::json want = expected[std::string("grad_") + names[i]];
+    if (!want.is_array()) want = nlohmann::json::array({want});
+    const ConstTensorView view = got.view();
+    ASSERT_EQ(static_cast<std::size_t>(view.rows * view.columns), want.size()) << names[i];
+    for (std::size_t k = 0; k < want.size(); ++k) {
+      const auto at = static_cast<Index>(k);
+      const double value = i % 2 == 0 && i < 4 ? -element(view, at % view.rows, at / view.rows)
+                                               : -element(view, 0, at);
+      const double target = want[k].get<double>();
+      // The kernel does not see b2: its derivative is 0, of terms of the size of W2's.
+      EXPECT_NEAR(value, target, i == 3 ? 1e-12 : 1e-9 * std::abs(target)) << names[i] << k;
+    }
+  }
 }
 
 TEST(FitDeepKernel, TrainsByTheLikelihoodOfItsGaussianProcess) {

@@ -12,14 +12,18 @@
 #include "chainrule/learn/infinite_kernel.hpp"
 #include "chainrule/learn/load.hpp"
 #include "chainrule/learn/standardizer.hpp"
+#include "diabetes.hpp"
 #include "learn_support.hpp"
 
 namespace chainrule {
 namespace {
 
+using testing::Column;
+using testing::diabetes;
 using ::testing::HasSubstr;
 using testing::message_of;
 using testing::noise;
+using testing::Standardized;
 
 void expect_relative(double value, double expected, double tolerance) {
   EXPECT_NEAR(value, expected, tolerance * std::abs(expected));
@@ -30,44 +34,6 @@ void expect_relative(const Tensor& column, const nlohmann::json& expected, doubl
     expect_relative(element(column, static_cast<Index>(i), 0), expected[i].get<double>(),
                     tolerance);
   }
-}
-
-struct Column {
-  Tensor x;
-  Tensor y;
-};
-
-struct Standardized {
-  Column train;
-  Column test;
-};
-
-// Mean 0 and population variance 1 over the training rows; row i a test row when i % 5 == 0.
-Standardized diabetes() {
-  const CsvTable table =
-      read_csv(testing::data_file("diabetes.csv"), {.header = CsvOptions::Header::kAbsent});
-  const Split split =
-      to_dataset(table, {.task = Task::kRegression}).to(DType::kFloat64).split_every(5);
-  Standardized result{{split.train.x, split.train.y}, {split.test.x, split.test.y}};
-  const auto standardize = [](Tensor& train, Tensor& test) {
-    for (Index j = 0; j < train.columns(); ++j) {
-      long double sum = 0, squares = 0;
-      const auto n = static_cast<long double>(train.rows());
-      for (Index i = 0; i < train.rows(); ++i) sum += element(train, i, j);
-      for (Index i = 0; i < train.rows(); ++i) {
-        squares += (element(train, i, j) - sum / n) * (element(train, i, j) - sum / n);
-      }
-      for (Tensor* part : {&train, &test}) {
-        for (Index i = 0; i < part->rows(); ++i) {
-          part->as<double>()(i, j) =
-              static_cast<double>((element(*part, i, j) - sum / n) / std::sqrt(squares / n));
-        }
-      }
-    }
-  };
-  standardize(result.train.x, result.test.x);
-  standardize(result.train.y, result.test.y);
-  return result;
 }
 
 TEST(GaussianProcess, AgreesWithTheReferenceOnDiabetes) {

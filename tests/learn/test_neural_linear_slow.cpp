@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <chrono>
 #include <cmath>
@@ -8,15 +7,12 @@
 
 #include "chainrule/learn/neural_linear.hpp"
 #include "learn_support.hpp"
+#include "peak_memory.hpp"
 
 namespace chainrule {
 namespace {
 
-double peak_megabytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
-}
+using testing::peak_megabytes;
 
 TEST(NeuralLinear, SeesAMillionRowsInBoundedMemory) {
   constexpr Index kPieces = 100, kRows = 10'000, kFeatures = 128;

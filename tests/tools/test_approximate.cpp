@@ -162,9 +162,30 @@ TEST(SvgChart, HeatMapsPutYUpwards) {
                                                         .value = [](double, double y) { return y; },
                                                         .around_zero = false}));
   const auto cells = map.all("rect");
-  EXPECT_GT(std::stod(cells.front()->at("y")), std::stod(cells.back()->at("y")));
-  EXPECT_NE(cells.front()->at("fill"), cells.back()->at("fill"));
+  const auto* const last = cells[tools::kHeatMapCells * tools::kHeatMapCells - 1];
+  EXPECT_GT(std::stod(cells.front()->at("y")), std::stod(last->at("y")));
+  EXPECT_NE(cells.front()->at("fill"), last->at("fill"));
   EXPECT_EQ(cells[0]->at("fill"), cells[1]->at("fill"));
+}
+
+// A small matrix has a square an element, all alike, and no title that is cut off.
+TEST(SvgChart, HeatMapsHaveAsManyCellsAsTold) {
+  const tools::HeatMap map{.title = "k",
+                           .x_range = {0, 3},
+                           .y_range = {2, 0},
+                           .value = [](double x, double y) { return x + y; },
+                           .around_zero = false,
+                           .x_cells = 3,
+                           .y_cells = 2,
+                           .x_name = "columns",
+                           .y_name = "rows"};
+  const Element svg = parse_markup(tools::svg_heat_map(map));
+  const auto cells = svg.all("rect");
+  const auto height = [&](std::size_t i) { return std::stod(cells[i]->at("height")); };
+  for (std::size_t i = 1; i < 6; ++i) EXPECT_EQ(height(i), height(0));
+  EXPECT_LT(height(6), height(0));  // then the scale's
+  EXPECT_EQ(cells[6]->at("fill").size(), cells[0]->at("fill").size());
+  EXPECT_THAT(svg.all("text").front()->text, "k");
 }
 
 }  // namespace

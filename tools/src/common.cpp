@@ -82,6 +82,18 @@ std::string seed_text(const std::string& text) {
                      std::numeric_limits<std::uint64_t>::max());
 }
 
+std::string positive_text(const std::string& text) {
+  double value = 0;
+  if (CLI::detail::lexical_cast(text, value) && value > 0 && std::isfinite(value)) return "";
+  return text + ", expected a finite number > 0";
+}
+
+std::string not_negative_text(const std::string& text) {
+  double value = 0;
+  if (CLI::detail::lexical_cast(text, value) && value >= 0 && std::isfinite(value)) return "";
+  return text + ", expected a finite number >= 0";
+}
+
 void expect_distinct(const std::vector<NamedFile>& outputs, const std::vector<NamedFile>& inputs) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i].path.empty()) continue;

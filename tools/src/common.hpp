@@ -66,8 +66,13 @@ class ComputeOptions {
 std::string joined(const std::vector<std::string>& names);
 /// "1 check", "2 checks".
 std::string counted(Index count, std::string_view what);
-/// A CLI11 check of a seed: what is wrong with it, "" for a good one.
+// CLI11 checks: what is wrong with an argument, "" for a good one.
+
 std::string seed_text(const std::string& text);
+/// A finite number > 0.
+std::string positive_text(const std::string& text);
+/// A finite number >= 0.
+std::string not_negative_text(const std::string& text);
 
 /// A path and the option that gave it; an empty one counts for nothing.
 struct NamedFile {

@@ -114,11 +114,6 @@ std::string text_of(const Findings& found) {
 int bayes(const GlmBayesOptions& options) {
   const GlmSource& source = options.source;
   source.check();
-  for (const auto& [name, value] :
-       {std::pair("--prior-precision", options.prior_precision), {"--noise", options.noise}}) {
-    if (!value || (*value > 0 && std::isfinite(*value))) continue;
-    throw UsageError(fmt::format("{}: {}, expected a finite number > 0", name, *value));
-  }
   expect_distinct({{"--out", options.out}, {"--json", options.json}},
                   {data_file(source.data), {"--model", source.model}});
   for (const std::string& path : {options.out, options.json}) {
@@ -163,9 +158,11 @@ Command add_glm_bayes(CLI::App& glm) {
       ->capture_default_str();
   app.add_option("--prior-precision", o.prior_precision,
                  "One over the variance of each weight before the data (default: 1, of regression "
-                 "one over the variance of the targets)");
+                 "one over the variance of the targets)")
+      ->check(positive_text);
   app.add_option("--noise", o.noise,
-                 "Variance of the noise of the targets (default: a tenth of theirs)");
+                 "Variance of the noise of the targets (default: a tenth of theirs)")
+      ->check(positive_text);
   app.add_flag("--raw-targets", o.raw_targets, "Do not subtract the mean of the targets");
   app.add_flag("--optimize", o.optimize,
                "Maximize the log marginal likelihood over prior precision and noise");

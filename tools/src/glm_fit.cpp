@@ -131,10 +131,11 @@ Command add_glm_fit(CLI::App& glm) {
                  "Name or index of a column to add to the linear predictor (log link)");
   app.add_option("--dispersion", o.dispersion,
                  "Of negative-binomial: variance mu + dispersion mu^2 (default: of maximum "
-                 "likelihood)");
+                 "likelihood)")
+      ->check(positive_text);
   app.add_option("--method", o.method, "newton or lbfgs")->capture_default_str();
   app.add_option("--l2", o.l2, "Penalty: this times half the sum of squared coefficients")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative_text)
       ->capture_default_str();
   app.add_option("--max-iterations", o.max_iterations, "Of the method")
       ->check(CLI::Range(Index{0}, Index{1'000'000'000}))

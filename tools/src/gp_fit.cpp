@@ -78,11 +78,19 @@ double mean_variance(const Tensor& y) {
   return total / static_cast<double>(y.columns());
 }
 
-// A name alone gets the variance of the targets in front.
-std::string full_formula(const std::string& text, double variance) {
+// --kernel; a name alone gets the variance of the targets in front.
+CovarianceKernel kernel_of(const std::string& text, double variance, Index columns,
+                           const Model* model) {
   const bool name_only =
       std::ranges::all_of(text, [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
-  return name_only ? fmt::format("{:.6g} * {}", variance, text) : text;
+  try {
+    const CovarianceKernel kernel = parse_kernel(text, columns, model);
+    return name_only ? scaled(kernel, variance) : kernel;
+  } catch (const ArgumentError& error) {
+    const bool no_model = std::string_view(error.what()).ends_with("needs a model");
+    throw UsageError(
+        fmt::format("--kernel: {}{}", error.what(), no_model ? ": --features FILE" : ""));
+  }
 }
 
 std::string target_text(const Dataset& data) {
@@ -212,10 +220,8 @@ GpFit condition(const GpFitOptions& options, std::optional<Model> model, const G
   if (options.kernel == DeepKernelCommand::kName) return condition_deep(options, model, data);
   const double variance = mean_variance(data.y);
   const double noise = options.noise.value_or(kNoiseShare * variance);
-  const CovarianceKernel kernel = parse_option("--kernel", [&] {
-    return parse_kernel(full_formula(options.kernel, variance), data.x.columns(),
-                        model ? &*model : nullptr);
-  });
+  const CovarianceKernel kernel =
+      kernel_of(options.kernel, variance, data.x.columns(), model ? &*model : nullptr);
   if (options.inducing > 0) {
     return {.process = condition_sparse(options, kernel, noise, std::move(model), data)};
   }
@@ -240,6 +246,17 @@ void optimize(GpFit& fit, const GpFitOptions& options, const GpData& data) {
   fit.interrupted = fit.optimum->stopped;
 }
 
+Rows load_rows(const GpFitOptions& options, Task task, const CsvOptions& csv) {
+  Rows rows = load_training_rows(options.data, {.target = options.target, .task = task}, csv);
+  if (rows.data.classes() != 1) return rows;
+  if (task == Task::kClassification) {
+    throw FormatError(fmt::format("{}: the target '{}' has 1 class, expected at least 2", rows.name,
+                                  rows.data.target_name));
+  }
+  return load_training_rows(options.data, {.target = options.target, .task = Task::kRegression},
+                            csv);
+}
+
 int fit(const GpFitOptions& options) {
   const Task task = task_of(options.task);
   const CsvOptions csv = options.header.csv();
@@ -254,7 +271,7 @@ int fit(const GpFitOptions& options) {
 
   std::optional<Model> model;
   if (!options.features.empty()) model = load_model(options.features);
-  const Rows rows = load_training_rows(options.data, {.target = options.target, .task = task}, csv);
+  const Rows rows = load_rows(options, task, csv);
   const Dataset all = first_rows(rows.data, options.rows);
   const Split split = all.split(options.validation, options.optimizer.seed);
   GpData data{.x = split.train.x,
@@ -311,10 +328,12 @@ Command add_gp_fit(CLI::App& gp) {
                  "Inducing points, for more rows: time grows with the rows and the square of this")
       ->check(CLI::Range(Index{1}, Index{100'000}));
   app.add_option("--noise", o.noise,
-                 "Variance of the noise of the targets (default: a tenth of theirs)");
+                 "Variance of the noise of the targets (default: a tenth of theirs)")
+      ->check(positive_text);
   app.add_option("--max-jitter", o.max_jitter,
                  "Share of the mean diagonal that may be added to a kernel matrix that is not "
-                 "positive definite (default: 0, with --inducing 1e-6)");
+                 "positive definite (default: 0, with --inducing 1e-6)")
+      ->check(not_negative_text);
   app.add_flag("--standardize", o.standardize,
                "Features to mean 0 and standard deviation 1; the file remembers how");
   app.add_flag("--raw-targets", o.raw_targets, "Do not subtract the mean of the targets");

@@ -24,12 +24,6 @@ struct InfiniteOptions {
 
 constexpr Index kMostLayers = 10'000;
 
-std::string variance_text(const std::string& text) {
-  double value = 0;
-  if (CLI::detail::lexical_cast(text, value) && std::isfinite(value) && value >= 0) return "";
-  return text + ", expected a finite number >= 0";
-}
-
 InfiniteNetwork described_network(const InfiniteOptions& options) {
   if (options.slope_option->count() > 0 && options.activation != "leaky_relu") {
     throw UsageError("--negative-slope is for --activation leaky_relu");
@@ -92,7 +86,7 @@ Command add_infinite_kernel(CLI::App& kernel, const std::string& kind) {
       sub->add_option("--negative-slope", options->negative_slope, "Slope of leaky_relu below 0")
           ->capture_default_str()
           ->excludes(model);
-  const CLI::Validator variance(variance_text, "", "variance");
+  const CLI::Validator variance(not_negative_text, "", "variance");
   sub->add_option("--weight-variance", options->prior.weight,
                   "Variance of a weight times its fan-in")
       ->check(variance)

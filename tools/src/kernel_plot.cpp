@@ -102,7 +102,7 @@ LineChart chart_of(const Tensor& points, const GaussianProcessPrediction& at, In
 std::string gram_html(const Tensor& gram, const std::string& name) {
   const MatrixView<const double> k = gram.as<double>();
   const auto [rows, columns] = std::pair(k.rows, k.columns);
-  HeatMap map{.title = "k(x, z): a row of --data downwards, of --other to the right",
+  HeatMap map{.title = "k(x, z)",
               .x_range = {0, static_cast<double>(columns)},
               .y_range = {static_cast<double>(rows), 0},
               .value =
@@ -111,10 +111,17 @@ std::string gram_html(const Tensor& gram, const std::string& name) {
                     const auto [first_column, last_column] = covered(x, columns);
                     return block_mean(k, first_row, last_row, first_column, last_column);
                   },
-              .around_zero = false};
+              .around_zero = false,
+              .x_cells = static_cast<int>(std::min<Index>(columns, kHeatMapCells)),
+              .y_cells = static_cast<int>(std::min<Index>(rows, kHeatMapCells)),
+              .x_name = "columns",
+              .y_name = "rows"};
   std::string body = fmt::format("<h1>{}</h1>\n", escape_markup(name));
   body += html_facts(
       {{"matrix", fmt::format("{} x {}", rows, columns)}, {"version", CHAINRULE_VERSION_STRING}});
+  body +=
+      "<p class=\"soft\">A row of --data downwards, a row of --other (or --data) to the "
+      "right.</p>\n";
   return html_page("chainrule kernel: " + name, body + svg_heat_map(map));
 }
 

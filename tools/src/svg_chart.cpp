@@ -199,14 +199,15 @@ std::string svg_line_chart(const LineChart& chart) {
 }
 
 std::string svg_heat_map(const HeatMap& map) {
-  constexpr double kSide = 280, kCell = kSide / kHeatMapCells;
+  constexpr double kSide = 280, kTopOfMap = 28, kScaleHeight = 10;
+  constexpr int kScaleCells = 40;
   const auto [x_low, x_high] = map.x_range;
   const auto [y_low, y_high] = map.y_range;
   std::vector<double> values;
-  for (int j = 0; j < kHeatMapCells; ++j) {
-    for (int i = 0; i < kHeatMapCells; ++i) {
-      values.push_back(map.value(x_low + (x_high - x_low) * (i + 0.5) / kHeatMapCells,
-                                 y_low + (y_high - y_low) * (j + 0.5) / kHeatMapCells));
+  for (int j = 0; j < map.y_cells; ++j) {
+    for (int i = 0; i < map.x_cells; ++i) {
+      values.push_back(map.value(x_low + (x_high - x_low) * (i + 0.5) / map.x_cells,
+                                 y_low + (y_high - y_low) * (j + 0.5) / map.y_cells));
     }
   }
   auto [least, most] = std::minmax_element(values.begin(), values.end());
@@ -216,20 +217,30 @@ std::string svg_heat_map(const HeatMap& map) {
     low = -high;
   }
   const double span = high > low ? high - low : 1;
-  std::string text = open_svg(kSide + 20, kSide + 70, map.title);
-  for (int j = 0; j < kHeatMapCells; ++j) {
-    for (int i = 0; i < kHeatMapCells; ++i) {
-      double t = (values[static_cast<std::size_t>(j * kHeatMapCells + i)] - low) / span;
-      if (map.around_zero) t = 2 * t - 1;
-      text +=
-          fmt::format("<rect x=\"{:g}\" y=\"{:g}\" width=\"{:g}\" height=\"{:g}\" fill=\"{}\"/>\n",
-                      kCell * i, 28 + kCell * (kHeatMapCells - 1 - j), kCell + 0.3, kCell + 0.3,
-                      colour(t, map.around_zero));
+  const auto cell = [&](double x, double y, double width, double height, double value) {
+    double t = (value - low) / span;
+    if (map.around_zero) t = 2 * t - 1;
+    return fmt::format("<rect x=\"{:g}\" y=\"{:g}\" width=\"{:g}\" height=\"{:g}\" fill=\"{}\"/>\n",
+                       x, y, width + 0.3, height + 0.3, colour(t, map.around_zero));
+  };
+  std::string text = open_svg(kSide + 20, kSide + 90, map.title);
+  const double width = kSide / map.x_cells, height = kSide / map.y_cells;
+  for (int j = 0; j < map.y_cells; ++j) {
+    for (int i = 0; i < map.x_cells; ++i) {
+      text += cell(width * i, kTopOfMap + height * (map.y_cells - 1 - j), width, height,
+                   values[static_cast<std::size_t>(j * map.x_cells + i)]);
     }
   }
-  text += text_at(0, kSide + 46, "start", fmt::format("x {:.4g} to {:.4g}", x_low, x_high));
-  text += text_at(kSide, kSide + 46, "end", fmt::format("y {:.4g} to {:.4g}", y_low, y_high));
-  text += text_at(0, kSide + 64, "start", fmt::format("colours {:.3g} to {:.3g}", low, high));
+  const double below = kTopOfMap + kSide;
+  text += text_at(0, below + 18, "start",
+                  fmt::format("{} {:.4g} to {:.4g}", map.x_name, x_low, x_high));
+  text += text_at(kSide, below + 18, "end",
+                  fmt::format("{} {:.4g} to {:.4g}", map.y_name, y_low, y_high));
+  for (int i = 0; i < kScaleCells; ++i) {
+    text += cell(kSide / kScaleCells * i, below + 30, kSide / kScaleCells, kScaleHeight,
+                 low + span * (i + 0.5) / kScaleCells);
+  }
+  text += text_at(0, below + 56, "start", fmt::format("colours {:.3g} to {:.3g}", low, high));
   return text + "</svg>\n";
 }
 

@@ -45,7 +45,7 @@ struct LineChart {
 /// Lines and the rest with axes and a legend; as SVG for html_page(), in its colours.
 std::string svg_line_chart(const LineChart& chart);
 
-inline constexpr int kHeatMapCells = 56;  ///< in each direction
+inline constexpr int kHeatMapCells = 56;  ///< in each direction, at most
 
 struct HeatMap {
   std::string title;
@@ -53,6 +53,10 @@ struct HeatMap {
   std::pair<double, double> y_range;
   std::function<double(double x, double y)> value;
   bool around_zero = false;  ///< a scale that is white at 0, else from the least to the most
+  int x_cells = kHeatMapCells;
+  int y_cells = kHeatMapCells;
+  std::string x_name = "x";
+  std::string y_name = "y";
 };
 
 /// Colours on a grid, with a scale.
