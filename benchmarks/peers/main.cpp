@@ -28,6 +28,7 @@ constexpr const char* kHelp =
 built, each in a process of its own, in an environment without settings but thread counts and
 OMP_WAIT_POLICY=passive. What a peer computes in three runs must agree with ours (within {} of the
 largest value; weights by how far they moved), or it is not timed. Then all are timed in rounds.
+We run inside Executor::with_residents(), as Trainer does; `scaling` tells what Predictor costs.
 
 Exit code 0 when everything agreed, 1 when something did not, or died, or a file could not be
 written, 2 for misuse.
