@@ -16,6 +16,17 @@ namespace {
 
 using namespace chainrule;
 
+constexpr bench::Program kProgram{
+    .name = "infinite_width",
+    .about =
+        R"(Gram matrices of infinitely wide networks, nngp/ or ntk/ACTIVATION/depth:D/rows:N/threads:P, of N
+inputs of 784 numbers; depth 0 is the product alone.
+
+  fma_fraction  the share of P threads' FMA peak, measured in this process, by the N (N + 1) / 2
+                dot products alone; flops: their operations a second
+)",
+    .has_bits = false};
+
 constexpr Index kColumns = 784;
 constexpr WeightPrior kPrior{.weight = 2, .bias = 0.1};
 
@@ -116,5 +127,5 @@ void register_all() {
 
 int main(int argc, char** argv) {
   register_all();
-  return chainrule::bench::run(argc, argv);
+  return chainrule::bench::run(argc, argv, kProgram);
 }

@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// linear_algebra [rounds]: Cholesky's factorization, solves and the inverse on our threads, beside
-// OpenBLAS's dpotrf on its own threads in a process of its own (this program, `--openblas n
-// threads`). The two are timed in turn; medians count.
+// Cholesky's factorization, solves and the inverse on our threads, beside OpenBLAS's dpotrf on its
+// own threads in a process of its own (this program, `--openblas N THREADS`). The two are timed in
+// turn; medians count.
 
 #include <cblas.h>
 #include <f77blas.h>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <iostream>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "chainrule/core/error.hpp"
 #include "chainrule/core/random.hpp"
 #include "chainrule/runtime/machine.hpp"
 #include "chainrule/runtime/parallel_linear_algebra.hpp"
+#include "figures.hpp"
 #include "peers/child.hpp"
+#include "program.hpp"
 
 namespace chainrule::bench {
 namespace {
@@ -32,12 +33,6 @@ double seconds_of(const Body& body) {
   const auto start = Clock::now();
   body();
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::ranges::nth_element(values, middle);
-  return *middle;
 }
 
 Tensor noise(Index rows, Index columns) {
@@ -158,23 +153,30 @@ int contend(int rounds) {
   return 0;
 }
 
+int run(int argc, char** argv) {
+  CLI::App app(
+      "Cholesky's factorization, solves and the inverse, float64, on our threads, beside "
+      "OpenBLAS's "
+      "dpotrf on as many of its own in a process of its own, timed in turn.",
+      "linear_algebra");
+  int rounds = 9;
+  std::vector<int> served;
+  app.add_option("rounds", rounds, "How often each is timed; medians count")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--openblas", served, "N THREADS: be the process that calls dpotrf")
+      ->expected(2)
+      ->group("")  // not for users
+      ->check(CLI::Range(1, 1'000'000));
+  app.footer("Exit code 0, 1 when a result was wrong, 2 for misuse.");
+  if (!parse(app, argc, argv)) return 0;
+  return served.empty() ? contend(rounds) : serve_openblas(served[0], served[1]);
+}
+
 }  // namespace
 }  // namespace chainrule::bench
 
 int main(int argc, char** argv) {
-  try {
-    const std::vector<std::string_view> words(argv + 1, argv + argc);
-    if (words.size() == 3 && words[0] == "--openblas") {
-      return chainrule::bench::serve_openblas(std::atol(argv[2]), std::atoi(argv[3]));
-    }
-    const int rounds = words.empty() ? 9 : std::atoi(argv[1]);
-    if (words.size() > 1 || rounds < 1) {
-      std::cerr << "usage: linear_algebra [rounds]\n";
-      return 2;
-    }
-    return chainrule::bench::contend(rounds);
-  } catch (const std::exception& error) {
-    std::cerr << "error: " << error.what() << '\n';
-    return 1;
-  }
+  using namespace chainrule::bench;
+  return run_main("linear_algebra", [&] { return run(argc, argv); });
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How the time and the memory of a training step grow with threads, batch, width and depth, and
-// what a simple model makes of the figures for more cores than there are.
+// How the time and the memory of a training step grow with threads, batch, width and depth, what a
+// simple model makes of the figures for more cores than there are, and what predictions cost
+// without residents.
 
 #include <fmt/format.h>
 
@@ -9,17 +10,21 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <exception>
+#include <ctime>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "chainrule/kernels/dispatch.hpp"
-#include "chainrule/learn/output.hpp"
+#include "chainrule/learn/evaluate.hpp"
 #include "chainrule/runtime/machine.hpp"
-#include "common.hpp"
+#include "figures.hpp"
+#include "measure.hpp"
+#include "program.hpp"
+#include "scaling_model.hpp"
 #include "step.hpp"
 #include "workloads.hpp"
 
@@ -27,33 +32,59 @@ namespace chainrule::bench {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kSeries = 5;
 
 struct Options {
   double seconds = 0.2;
   std::string json;
 };
 
-/// Seconds of a training step: the least mean of five series.
-double time_of(const Workload& workload, int threads, double seconds) {
-  using Clock = std::chrono::steady_clock;
-  Step step(workload, DType::kFloat32, threads);
-  double best = 1e300;
-  step.executor().with_residents([&] {
-    step.run();
-    for (int series = 0; series < 5; ++series) {
-      const auto start = Clock::now();
-      const auto elapsed = [&] {
-        return std::chrono::duration<double>(Clock::now() - start).count();
-      };
-      int runs = 0;
-      do {
-        step.run();
-        ++runs;
-      } while (elapsed() < seconds / 5);
-      best = std::min(best, elapsed() / runs);
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// Seconds of CPU time of all threads.
+double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+/// The mean wall-clock seconds of a run, of runs for so many seconds.
+template <class Run>
+double mean_seconds(double seconds, const Run& run) {
+  const auto start = Clock::now();
+  int runs = 0;
+  do {
+    run();
+    ++runs;
+  } while (seconds_since(start) < seconds);
+  return seconds_since(start) / runs;
+}
+
+/// One step on each of these thread counts, whose series are run in turn.
+std::vector<Timing> time_steps(const Workload& workload, const std::vector<int>& counts,
+                               double seconds) {
+  std::vector<std::unique_ptr<Step>> steps;
+  std::vector<Timing> timings;
+  std::vector<double> wall(counts.size()), cpu(counts.size());
+  for (const int threads : counts) {
+    steps.push_back(std::make_unique<Step>(workload, DType::kFloat32, threads));
+    timings.push_back({.threads = threads});
+    steps.back()->run();  // memory is touched for the first time
+  }
+  for (int series = 0; series < kSeries; ++series) {
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      const int participants = steps[i]->executor().with_residents([&] {
+        const double cpu_before = cpu_seconds();
+        const auto start = Clock::now();
+        timings[i].series.push_back(mean_seconds(seconds / kSeries, [&] { steps[i]->run(); }));
+        wall[i] += seconds_since(start);
+        cpu[i] += cpu_seconds() - cpu_before;
+      });
+      timings[i].participants = std::max(timings[i].participants, participants);
+      timings[i].cpu_share = cpu[i] / (wall[i] * counts[i]);
     }
-  });
-  return best;
+  }
+  return timings;
 }
 
 double memory_of(const Workload& workload, int threads) {
@@ -92,7 +123,7 @@ Json growth(const std::string& what, const std::vector<Index>& values, const Opt
     const std::string text = widths(value);
     const Workload workload{"", text.c_str(), batch(value), Task::kStep};
     const Point point{.x = static_cast<double>(value),
-                      .seconds = time_of(workload, 1, options.seconds),
+                      .seconds = time_steps(workload, {1}, options.seconds).front().best(),
                       .bytes = memory_of(workload, 1)};
     points.push_back(point);
     std::cout << fmt::format("{:>8}  {:>12.2f}  {:>14.1f}\n", value, point.seconds * 1e6,
@@ -118,66 +149,149 @@ Json growth(const std::string& what, const std::vector<Index>& values, const Opt
   return json;
 }
 
-constexpr const char* kModelText = R"(
-Model: T(p) = serial + T1 (1 - f) / p + barriers x b, and never less than bytes / bandwidth(p), where
-  f, the serial share, is what Amdahl's law makes of the measured T(1) and T(2),
-  b = 1 us for each of a step's two barriers and each doubling of p (they are trees of cache lines),
-  bytes = weights read three times and written twice, mirrors written once,
-  bandwidth(p) = p times what one thread was measured to read, up to 12 threads a memory controller
-  (as common servers have), and a batch gives no more than one block of rows a worker.
-Assumed: as many physical cores as threads, one NUMA node, the clock of one busy core.
-)";
+Json growths(const Options& options) {
+  const auto same = [](Index) -> Index { return 128; };
+  return {growth(
+              "batch", {16, 32, 64, 128, 256, 512, 1024, 2048}, options,
+              [](Index) { return std::string("784-128-10"); }, [](Index b) { return b; }),
+          growth(
+              "width", {32, 64, 128, 256, 512, 1024}, options,
+              [](Index w) { return fmt::format("{0}-{0}-{0}", w); }, same),
+          growth(
+              "depth", {1, 2, 4, 8, 16, 32}, options,
+              [](Index depth) {
+                std::string widths = "128";
+                for (Index i = 0; i < depth; ++i) widths += "-128";
+                return widths;
+              },
+              same)};
+}
 
-/// What the model gives on `p` cores.
-double modelled(const Workload& workload, double t1, double t2, double bandwidth, int p) {
-  constexpr double kBarrier = 1e-6;
-  constexpr double kControllerThreads = 12;
-  const double share = std::clamp(2 * t2 / t1 - 1, 0.0, 1.0);
-  if (share == 1) return t1;  // the executor runs it serially, or might as well
-  const double blocks = std::ceil(static_cast<double>(workload.batch) /
-                                  static_cast<double>(Plan::block_rows(workload.batch)));
-  const double workers = std::min<double>(p, std::max(blocks, 1.0));
-  // Rows are shared among as many workers as there are blocks; weight tiles, a third of the work,
-  // among all.
-  const double parallel = t1 * (1 - share) * (2.0 / 3 / workers + 1.0 / 3 / p);
-  const double barriers = 2 * kBarrier * std::log2(p);
-  const double bytes = 6 * sizeof(float) * cost_of(workload).weights;
-  const double reading = bytes / (bandwidth * std::min<double>(p, kControllerThreads));
-  return std::max(t1 * share + parallel + barriers, reading);
+std::string threads_text(int threads) {
+  return fmt::format("{} thread{}", threads, threads == 1 ? "" : "s");
+}
+
+Json measured_json(const Timing& timing, double speedup) {
+  return {{"threads", timing.threads},
+          {"seconds", timing.best()},
+          {"speedup", speedup},
+          {"series", timing.series},
+          {"cpu_share", timing.cpu_share},
+          {"participants", timing.participants}};
+}
+
+constexpr std::array kModelCores = {4, 8, 16, 32, 64};
+
+/// A workload's line of the table; what it says no more of goes to `remarks`.
+Json scale_threads(const Workload& workload, const std::vector<int>& counts, double seconds,
+                   std::string& remarks) {
+  const std::vector<Timing> timings = time_steps(workload, counts, seconds);
+  Json json{{"workload", workload.name}, {"measured", Json::array()}, {"model", Json::array()}};
+  std::cout << fmt::format("{:<16}", workload.name);
+  const double one = timings.front().best();
+  for (const Timing& timing : timings) {
+    const double speedup = one / timing.best();
+    std::cout << fmt::format("  {:>8}", format_seconds(timing.best()));
+    if (timing.threads > 1) std::cout << fmt::format(" {:>5.2f}x", speedup);
+    json["measured"].push_back(measured_json(timing, speedup));
+  }
+  const auto bytes = static_cast<Index>(cost_of(workload).weights * sizeof(float));
+  const double bandwidth = read_bandwidth(default_kernels(), std::max<Index>(bytes, 65536));
+  const ScalingModel model(workload, timings[0], timings[1], bandwidth);
+  const std::string doubt = model.doubt();
+  json["serial"] = model.is_serial();
+  json["serial_share"] = model.is_serial() ? 1 : model.serial_share();
+  json["doubt"] = doubt;
+  for (const int p : kModelCores) {
+    if (!doubt.empty()) {
+      std::cout << fmt::format("  {:>8}", "-");
+      continue;
+    }
+    const double modelled = model.seconds(p);
+    std::cout << fmt::format("  {:>7.1f}x", one / modelled);
+    json["model"].push_back({{"threads", p}, {"seconds", modelled}});
+  }
+  std::cout << std::endl;
+  if (!doubt.empty()) {
+    remarks += fmt::format("{}: not extrapolated, {}\n", workload.name, doubt);
+  } else if (model.is_serial()) {
+    remarks += fmt::format("{}: too short for more than one thread\n", workload.name);
+  }
+  return json;
 }
 
 Json thread_scaling(const Options& options) {
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  std::cout << fmt::format("{:<16}", "workload");
   std::vector<int> counts;
   for (int p = 1; p <= std::max(2, cores); p *= 2) counts.push_back(p);
-  const std::vector<int> models = {4, 8, 16, 32, 64};
-  for (const int p : counts) std::cout << fmt::format("  {:>14}", fmt::format("{} threads", p));
-  for (const int p : models) std::cout << fmt::format("  {:>9}", fmt::format("model {}", p));
+  std::cout << fmt::format("{:<16}", "workload");
+  for (const int p : counts) std::cout << fmt::format("  {:>{}}", threads_text(p), p == 1 ? 8 : 15);
+  for (const int p : kModelCores) std::cout << fmt::format("  {:>8}", fmt::format("model {}", p));
   std::cout << '\n';
   Json all = Json::array();
+  std::string remarks;
   for (const Workload& workload : all_workloads()) {
     if (workload.task != Task::kStep) continue;
-    Json json{{"workload", workload.name}, {"measured", Json::array()}, {"model", Json::array()}};
-    std::vector<double> times;
-    std::cout << fmt::format("{:<16}", workload.name);
-    for (const int p : counts) {
-      times.push_back(time_of(workload, p, options.seconds));
-      const double speedup = times.front() / times.back();
-      std::cout << fmt::format("  {:>8.1f}us{:>4.2f}", times.back() * 1e6, speedup) << std::flush;
-      json["measured"].push_back({{"threads", p}, {"seconds", times.back()}, {"speedup", speedup}});
-    }
-    const auto bytes = static_cast<Index>(cost_of(workload).weights * sizeof(float));
-    const double bandwidth = read_bandwidth(default_kernels(), std::max<Index>(bytes, 65536));
-    for (const int p : models) {
-      const double seconds = modelled(workload, times[0], times[1], bandwidth, p);
-      std::cout << fmt::format("  {:>8.1f}x", times.front() / seconds);
-      json["model"].push_back({{"threads", p}, {"seconds", seconds}});
-    }
-    std::cout << '\n';
-    all.push_back(std::move(json));
+    all.push_back(scale_threads(workload, counts, options.seconds, remarks));
   }
-  std::cout << kModelText;
+  std::cout << '\n' << remarks;
+  return all;
+}
+
+Json model_json() {
+  return {{"formula", kModelFormula},
+          {"terms", kModelTerms},
+          {"assumptions", kModelAssumptions},
+          {"barrier_seconds", kBarrierSeconds},
+          {"controller_threads", kControllerThreads},
+          {"weight_passes", kWeightPasses}};
+}
+
+void print_model() {
+  std::cout << fmt::format("\nModel: {}\n", kModelFormula);
+  for (const char* term : kModelTerms) std::cout << fmt::format("  {}\n", term);
+  std::cout << "Assumed:\n";
+  for (const char* assumption : kModelAssumptions) std::cout << fmt::format("  {}\n", assumption);
+}
+
+/// A prediction inside with_residents(), as training runs and as `steps` and `peers` time; by
+/// itself; and by Predictor, which runs by itself and makes a new tensor of the result.
+Json time_prediction(const Workload& workload, int threads, double seconds) {
+  Step step(workload, DType::kFloat32, threads);
+  Predictor predictor(model_of(workload, DType::kFloat32), {.threads = threads});
+  const Tensor x = inputs_of(workload, DType::kFloat32, Layout::kPadded);
+  if (!same_bits(predictor.predict(x), (step.run(), step.predictions()))) {
+    throw Error(fmt::format("{}: Predictor gives other bits than the plan", workload.name));
+  }
+  std::array<double, 3> best;
+  best.fill(std::numeric_limits<double>::infinity());
+  for (int series = 0; series < kSeries; ++series) {
+    const double least = seconds / kSeries;
+    step.executor().with_residents(
+        [&] { best[0] = std::min(best[0], mean_seconds(least, [&] { step.run(); })); });
+    best[1] = std::min(best[1], mean_seconds(least, [&] { step.run(); }));
+    best[2] = std::min(best[2], mean_seconds(least, [&] { predictor.predict(x); }));
+  }
+  std::cout << fmt::format("{:<16}  {:>9}  {:>9}  {:>9}  {:>9}\n", workload.name,
+                           threads_text(threads), format_seconds(best[0]), format_seconds(best[1]),
+                           format_seconds(best[2]));
+  return {{"workload", workload.name},
+          {"threads", threads},
+          {"resident_seconds", best[0]},
+          {"alone_seconds", best[1]},
+          {"predictor_seconds", best[2]}};
+}
+
+Json predictions(const Options& options) {
+  std::cout << fmt::format("\n{:<16}  {:>9}  {:>9}  {:>9}  {:>9}\n", "prediction", "", "resident",
+                           "alone", "Predictor");
+  Json all = Json::array();
+  for (const Workload& workload : all_workloads()) {
+    if (workload.task != Task::kPredict) continue;
+    for (const int threads : {1, 2}) {
+      all.push_back(time_prediction(workload, threads, options.seconds));
+    }
+  }
   return all;
 }
 
@@ -187,38 +301,28 @@ Json measure(const Options& options) {
                            machine.architecture);
   Json json{{"cpu", machine.cpu}, {"cores", machine.cores}, {"kernels", machine.architecture}};
   json["threads"] = thread_scaling(options);
-  const auto same = [](Index) -> Index { return 128; };
-  json["growth"] = {growth(
-                        "batch", {16, 32, 64, 128, 256, 512, 1024, 2048}, options,
-                        [](Index) { return std::string("784-128-10"); }, [](Index b) { return b; }),
-                    growth(
-                        "width", {32, 64, 128, 256, 512, 1024}, options,
-                        [](Index w) { return fmt::format("{0}-{0}-{0}", w); }, same),
-                    growth(
-                        "depth", {1, 2, 4, 8, 16, 32}, options,
-                        [](Index depth) {
-                          std::string widths = "128";
-                          for (Index i = 0; i < depth; ++i) widths += "-128";
-                          return widths;
-                        },
-                        same)};
+  print_model();
+  json["model"] = model_json();
+  json["growth"] = growths(options);
+  json["predictions"] = predictions(options);
   return json;
 }
 
-int measure_and_print(int argc, char** argv) {
+int run(int argc, char** argv) {
   CLI::App app(
-      "How the time and the memory of a training step grow with threads, batch, width and depth, "
-      "and "
-      "a model of 4 to 64 cores.",
+      "How the time and the memory of a training step grow with threads, batch, width and depth; a "
+      "model of 4 to 64 cores; what predictions cost with and without residents.",
       "scaling");
   Options options;
   app.add_option("--seconds", options.seconds, "For each measurement")
       ->check(CLI::Range(0.001, 60.0))
       ->capture_default_str();
   app.add_option("--json", options.json, "JSON file to write, with everything");
-  CLI11_PARSE(app, argc, argv);
+  app.footer("Exit code 0, 1 when something was wrong, 2 for misuse.");
+  if (!parse(app, argc, argv)) return 0;
+  if (!options.json.empty()) expect_writable(options.json);
   const Json json = measure(options);
-  if (!options.json.empty()) write_file(json.dump(2) + '\n', options.json);
+  write_outputs({{options.json, [&] { return json.dump(2) + '\n'; }}});
   return 0;
 }
 
@@ -226,10 +330,5 @@ int measure_and_print(int argc, char** argv) {
 }  // namespace chainrule::bench
 
 int main(int argc, char** argv) {
-  try {
-    return chainrule::bench::measure_and_print(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "scaling: error: " << error.what() << '\n';
-    return 1;
-  }
+  return chainrule::bench::run_main("scaling", [&] { return chainrule::bench::run(argc, argv); });
 }

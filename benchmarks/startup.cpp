@@ -23,6 +23,14 @@ namespace {
 
 using namespace chainrule;
 
+constexpr bench::Program kProgram{
+    .name = "startup",
+    .about =
+        R"(`chainrule predict` with a small model and two rows from the start of the process to its end, beside
+/bin/true, a process that does nothing.
+)",
+    .has_bits = false};
+
 /// A model file and a CSV file that live as long as the program.
 class Files {
  public:
@@ -85,5 +93,5 @@ int main(int argc, char** argv) {
   benchmark::RegisterBenchmark("nothing", time_program, std::vector<std::string>{"/bin/true"})
       ->UseRealTime()
       ->Unit(benchmark::kMillisecond);
-  return bench::run(argc, argv);
+  return bench::run(argc, argv, kProgram);
 }

@@ -8,11 +8,11 @@
 #include <iostream>
 #include <string_view>
 
+#include "program.hpp"
+
 namespace chainrule::bench {
 namespace {
 
-constexpr int kExitError = 1;
-constexpr int kExitMisuse = 2;
 constexpr double kLeastSeconds = 0.05;
 
 double seconds_of(Contender& contender, Index times) {

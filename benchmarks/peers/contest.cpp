@@ -13,6 +13,7 @@
 #include "agreement.hpp"
 #include "child.hpp"
 #include "contender.hpp"
+#include "figures.hpp"
 
 namespace chainrule::bench {
 namespace {
@@ -36,12 +37,6 @@ struct Runner {
   std::unique_ptr<Child> child;
   std::vector<double> seconds{};
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
 
 double read_seconds(Child& child) {
   const std::string text = child.read_line();

@@ -8,7 +8,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <exception>
 #include <iostream>
 #include <regex>
 #include <string>
@@ -16,24 +15,23 @@
 
 #include "build_info.hpp"
 #include "chainrule/core/error.hpp"
-#include "chainrule/learn/output.hpp"
 #include "chainrule/runtime/machine.hpp"
 #include "child.hpp"
+#include "program.hpp"
 #include "report.hpp"
 
 namespace chainrule::bench {
 namespace {
-
-constexpr int kExitError = 1;
-constexpr int kExitMisuse = 2;
 
 constexpr const char* kHelp =
     R"(Runs the workloads of `steps` with us and with every other library that was found when this was
 built, each in a process of its own, in an environment without settings but thread counts and
 OMP_WAIT_POLICY=passive. What a peer computes in three runs must agree with ours (within {} of the
 largest value; weights by how far they moved), or it is not timed. Then all are timed in rounds.
+We run inside Executor::with_residents(), as Trainer does; `scaling` tells what Predictor costs.
 
-Exit code 0 when everything agreed, 1 when something did not, or died, 2 for misuse.
+Exit code 0 when everything agreed, 1 when something did not, or died, or a file could not be
+written, 2 for misuse.
 
 Examples:
   peers
@@ -47,10 +45,6 @@ struct Options {
   std::filesystem::path directory;
   Settings settings;
   std::string json, csv, svg;
-};
-
-struct Misuse : Error {
-  using Error::Error;
 };
 
 std::filesystem::path own_directory() {
@@ -144,32 +138,20 @@ Report measure(const Options& options, std::string command) {
   return report;
 }
 
-void write_files(const Report& report, const Options& options) {
-  if (!options.json.empty()) write_file(as_json(report), options.json);
-  if (!options.csv.empty()) write_file(as_csv(report), options.csv);
-  if (!options.svg.empty()) write_file(as_svg(report), options.svg);
-}
-
-int fail(const std::string& message, int code) {
-  std::cerr << "peers: error: " << message << '\n';
-  return code;
-}
-
 int run(int argc, char** argv) {
   CLI::App app("How fast others do what we do.", "peers");
   Options options;
   add_options(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    return fail(fmt::format("{} (see peers --help)", error.what()), kExitMisuse);
+  if (!parse(app, argc, argv)) return 0;
+  for (const std::string& path : {options.json, options.csv, options.svg}) {
+    if (!path.empty()) expect_writable(path);
   }
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const Report report = measure(options, fmt::format("peers {}", fmt::join(arguments, " ")));
   std::cout << as_table(report) << std::flush;
-  write_files(report, options);
+  write_outputs({{options.json, [&] { return as_json(report); }},
+                 {options.csv, [&] { return as_csv(report); }},
+                 {options.svg, [&] { return as_svg(report); }}});
   return report.ok() ? 0 : kExitError;
 }
 
@@ -177,12 +159,5 @@ int run(int argc, char** argv) {
 }  // namespace chainrule::bench
 
 int main(int argc, char** argv) {
-  using namespace chainrule::bench;
-  try {
-    return run(argc, argv);
-  } catch (const Misuse& error) {
-    return fail(fmt::format("{} (see peers --help)", error.what()), kExitMisuse);
-  } catch (const std::exception& error) {
-    return fail(error.what(), kExitError);
-  }
+  return chainrule::bench::run_main("peers", [&] { return chainrule::bench::run(argc, argv); });
 }

@@ -4,20 +4,18 @@
 
 #include <fmt/format.h>
 
-#include <exception>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
 #include <string>
 
-#include "chainrule/learn/output.hpp"
-#include "seconds.hpp"
+#include "figures.hpp"
+#include "program.hpp"
 
+namespace chainrule::bench {
 namespace {
 
-using chainrule::bench::format_seconds;
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kBegin = "<!-- benchmarks: begin -->\n";
@@ -25,12 +23,13 @@ constexpr const char* kEnd = "<!-- benchmarks: end -->\n";
 constexpr const char* kUsage = R"(Usage: readme_table PEERS.json README.md
 
 Writes the table of a run of `peers --json PEERS.json` into README.md, between the lines
-<!-- benchmarks: begin --> and <!-- benchmarks: end -->.
+<!-- benchmarks: begin --> and <!-- benchmarks: end -->. Exit code 0, 1 when something is wrong (then
+README.md stays as it is), 2 for misuse.
 )";
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw std::runtime_error(fmt::format("cannot read {}", path));
+  if (!file) throw FormatError(fmt::format("cannot read {}", path));
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
@@ -47,7 +46,7 @@ std::string cell(const Json& entry, bool ours) {
 
 std::string table(const Json& report) {
   const Json& workloads = report.at("workloads");
-  if (workloads.empty()) throw std::runtime_error("the JSON holds no workload");
+  if (workloads.empty()) throw FormatError("it holds no workload");
   std::string head = "| workload | network | batch |";
   std::string rule = "|---|---|---:|";
   for (const Json& entry : workloads.front().at("entries")) {
@@ -78,25 +77,40 @@ std::string table(const Json& report) {
   return text;
 }
 
+std::string table_of_file(const std::string& path) {
+  const std::string text = read_file(path);
+  try {
+    return table(Json::parse(text));
+  } catch (const Json::parse_error& error) {
+    throw FormatError(fmt::format("{} is not JSON, at byte {}", path, error.byte));
+  } catch (const Json::exception& error) {
+    throw FormatError(fmt::format("{} is not what peers --json writes: {}", path, error.what()));
+  } catch (const FormatError& error) {
+    throw FormatError(fmt::format("{} is not what peers --json writes: {}", path, error.what()));
+  }
+}
+
 void write_table(const std::string& json, const std::string& readme) {
-  const std::string made = table(Json::parse(read_file(json)));
+  const std::string made = table_of_file(json);
   std::string text = read_file(readme);
   const std::size_t begin = text.find(kBegin);
   const std::size_t end = text.find(kEnd);
   if (begin == std::string::npos || end == std::string::npos || end < begin) {
-    throw std::runtime_error(
+    throw FormatError(
         fmt::format("{} has no lines <!-- benchmarks: begin --> and "
                     "<!-- benchmarks: end -->, in this order",
                     readme));
   }
   const std::size_t start = begin + std::string(kBegin).size();
   text.replace(start, end - start, made);
-  chainrule::write_file(text, readme);
+  write_outputs({{readme, [&] { return text; }}});
 }
 
 }  // namespace
+}  // namespace chainrule::bench
 
 int main(int argc, char** argv) {
+  using namespace chainrule::bench;
   const std::string first = argc > 1 ? argv[1] : "";
   if (first == "--help" || first == "-h") {
     std::cout << kUsage;
@@ -104,13 +118,10 @@ int main(int argc, char** argv) {
   }
   if (argc != 3) {
     std::cerr << kUsage;
-    return 2;
+    return kExitMisuse;
   }
-  try {
+  return run_main("readme_table", [&] {
     write_table(argv[1], argv[2]);
-  } catch (const std::exception& error) {
-    std::cerr << "readme_table: error: " << error.what() << '\n';
-    return 1;
-  }
-  return 0;
+    return 0;
+  });
 }

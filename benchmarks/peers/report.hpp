@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "contest.hpp"
-#include "seconds.hpp"
+#include "figures.hpp"
 
 namespace chainrule::bench {
 

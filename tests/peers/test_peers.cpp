@@ -146,6 +146,27 @@ TEST(Peers, MisuseExitsWithTwoAndSaysWhat) {
   }
 }
 
+TEST(Peers, TellAtOnceWhatCannotBeWritten) {
+  const Directory directory;
+  const std::string json = directory / "peers.json";
+  for (const char* option : {"--csv", "--svg"}) {
+    const Outcome outcome = run({"--json", json, option, "/nonexistent/x"});
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_THAT(outcome.err, AllOf(StartsWith("peers: error: "), HasSubstr("/nonexistent/x")));
+  }
+}
+
+TEST(Peers, WriteTheOtherFilesWhenOneIsLost) {
+  const Directory directory;
+  const std::string csv = directory / "peers.csv";
+  const Outcome outcome = run({"--filter", "^tiny-predict$", "--peers", "plain", "--rounds", "1",
+                               "--threads", "1", "--json", "/dev/full", "--csv", csv});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, AllOf(StartsWith("peers: error: "), HasSubstr("/dev/full")));
+  EXPECT_EQ(lines_of(read_text(csv)).size(), 3);
+}
+
 TEST(Peers, HelpHasExamples) {
   EXPECT_THAT(run_ok({"--help"}), AllOf(HasSubstr("Examples:\n  peers\n"), HasSubstr("--json")));
 }
@@ -255,15 +276,31 @@ TEST_F(ReadmeTable, StandsBetweenItsLines) {
 }
 
 TEST_F(ReadmeTable, ChangesNothingWhenSomethingIsWrong) {
-  const std::string bad = write_text(directory_ / "bad.json", "{");
-  EXPECT_EQ(fill(bad, kReadme).code, 1);
-  EXPECT_EQ(readme(), kReadme);
-  const std::string empty = write_text(directory_ / "empty.json", R"({"workloads": []})");
-  const Outcome without_rows = fill(empty, kReadme);
-  EXPECT_EQ(without_rows.code, 1);
-  EXPECT_THAT(without_rows.err, HasSubstr("no workload"));
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"{", " is not JSON, at byte 2"},
+      {"[]", " is not what peers --json writes: "},
+      {R"({"workloads": []})", " is not what peers --json writes: it holds no workload"},
+      {R"({"workloads": [{"entries": [{"name": 7}]}]})", " is not what peers --json writes: "},
+  };
+  for (const auto& [text, message] : cases) {
+    SCOPED_TRACE(text);
+    const std::string bad = write_text(directory_ / "bad.json", text);
+    const Outcome outcome = fill(bad, kReadme);
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_THAT(outcome.err, StartsWith("readme_table: error: " + bad + message));
+    EXPECT_EQ(readme(), kReadme);
+  }
   const Outcome missing = fill(directory_ / "missing.json", kReadme);
-  EXPECT_THAT(missing.err, HasSubstr("cannot read"));
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_THAT(missing.err, AllOf(HasSubstr("cannot read "), HasSubstr("missing.json")));
+}
+
+TEST_F(ReadmeTable, IsThatOfTheResultsThatTheReadmeNames) {
+  const std::string text = read_text(CHAINRULE_SOURCE_DIR "/README.md");
+  ASSERT_THAT(text, HasSubstr("`benchmarks/peers/results/peers.json`"));
+  const Outcome outcome = fill(CHAINRULE_SOURCE_DIR "/benchmarks/peers/results/peers.json", text);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(readme(), text);
 }
 
 TEST(Peers, GetACleanEnvironment) {
