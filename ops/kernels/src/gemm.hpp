@@ -110,54 +110,50 @@ class GemmEnding {
 /// c's rows [first_row, first_row + rows) against the inner block that `tile` describes; `ending`
 /// is null where other inner blocks follow.
 template <class B>
-void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index rows, Index columns,
+void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index columns,
                 const GemmEnding<B>* ending) {
   using Tiles = GemmTiles<B>;
-  const Index most_columns = Tiles::most_vectors(rows) * kLanes<B>;
-  const Index most_rows = Tiles::most_rows(Tiles::most_vectors(rows));
-  const Index row_tiles = (rows + most_rows - 1) / most_rows;
-  const auto* const a = tile.a;
-  auto* const c = tile.c;
+  const Index most_vectors = Tiles::most_vectors(tile.rows);
+  const Index most_columns = most_vectors * kLanes<B>;
+  const GemmCut cut(tile.rows, Tiles::most_rows(most_vectors));
   for (Index j = 0; j < columns; j += most_columns) {
-    const Index rest = std::min(columns - j, most_columns);
-    tile.last = rest % kLanes<B>;
-    Index i = 0;
-    for (Index t = 0; t < row_tiles; ++t) {
-      // Even heights: no small, latency-bound tile at the end.
-      const Index height = (rows - i) / (row_tiles - t);
-      tile.a = a + i * tile.a_row;
-      tile.c = c + i * tile.c_ld + j;
-      tile.ahead = t + 1 == row_tiles && j + rest < columns ? rest : 0;
-      if (ending != nullptr) ending->prepare(tile, first_row + i, j);
-      kGemmTiles<B>.at(height, rest)(tile);
-      if (ending != nullptr) {
-        ending->complete({tile.c, height, rest, tile.c_ld}, first_row + i, j);
-      }
-      i += height;
-    }
-    if (tile.inner > 0) tile.b += rest;  // b may be null
+    const Index width = std::min(columns - j, most_columns);
+    tile.last = width % kLanes<B>;
+    tile.ahead = j + width < columns ? width : 0;
+    if (ending != nullptr) ending->prepare(tile, first_row, j);
+    GemmColumn<B>(cut, width).run(tile, [&](Index i, Index height) {
+      if (ending == nullptr) return;
+      ending->complete({tile.c + i * tile.c_ld, height, width, tile.c_ld}, first_row + i, j);
+    });
+    tile.c += width;
+    if (tile.inner > 0) tile.b += width;  // b may be null
   }
 }
 
-/// A product that one tile does: the tile and its kernel.
+/// A product that one column of tiles does.
 template <class B>
 struct TileCall {
-  typename GemmTiles<B>::Function kernel;
+  GemmColumn<B> column;
   GemmTile<Value<B>> tile;
 
-  void operator()() const { kernel(tile); }
+  void operator()() const {
+    column.run(tile, [](Index, Index) {});
+  }
 };
 
 template <class B>
-bool is_one_tile(Out<B> c, Index inner) {
-  return c.rows > 0 && c.rows <= kGemmRows && c.columns > 0 && inner <= kGemmInnerBlock &&
+bool is_one_column(Out<B> c, Index inner) {
+  return c.rows > 0 && c.columns > 0 && inner <= kGemmInnerBlock &&
          c.columns <= GemmTiles<B>::most_vectors(c.rows) * kLanes<B>;
 }
 
 template <class B>
-TileCall<B> as_one_tile(const Product<B>& p, const GemmEnding<B>& ending) {
-  TileCall<B> call{.kernel = kGemmTiles<B>.at(p.c.rows, p.c.columns),
-                   .tile = {.a = p.a.data,
+TileCall<B> as_one_column(const Product<B>& p, const GemmEnding<B>& ending) {
+  using Tiles = GemmTiles<B>;
+  const GemmCut cut(p.c.rows, Tiles::most_rows(Tiles::most_vectors(p.c.rows)));
+  TileCall<B> call{.column = {cut, p.c.columns},
+                   .tile = {.rows = p.c.rows,
+                            .a = p.a.data,
                             .a_row = p.a.row_stride,
                             .a_column = p.a.column_stride,
                             .b = p.b.data,
@@ -172,10 +168,12 @@ TileCall<B> as_one_tile(const Product<B>& p, const GemmEnding<B>& ending) {
 }
 
 template <class B>
-void gemm_one_tile(const Product<B>& p) {
+void gemm_one_column(const Product<B>& p) {
   const GemmEnding<B> ending(p.finish);
-  as_one_tile<B>(p, ending)();
-  ending.complete(p.c, 0, 0);
+  const TileCall<B> call = as_one_column<B>(p, ending);
+  call.column.run(call.tile, [&](Index i, Index height) {
+    ending.complete({p.c.row(i), height, p.c.columns, p.c.ld}, i, 0);
+  });
 }
 
 /// c = x^T b of fewer columns than a vector has: the tile holds c^T, whose vectors run along x's
@@ -198,7 +196,8 @@ void gemm_transposed(const Product<B>& p) {
     Index k = 0;
     do {
       const Index depth = std::min(b.rows - k, kGemmInnerBlock);
-      kGemmTiles<B>.at(c.columns, count)({.a = b.row(k),
+      kGemmTiles<B>.at(c.columns, count)({.rows = c.columns,
+                                          .a = b.row(k),
                                           .a_row = 1,
                                           .a_column = b.ld,
                                           .b = a.data + i + k * a.column_stride,
@@ -208,7 +207,8 @@ void gemm_transposed(const Product<B>& p) {
                                           .inner = depth,
                                           .last = count % kLanes<B>,
                                           .load_c = accumulate || k > 0,
-                                          .ahead = ahead});
+                                          .ahead = ahead},
+                                         0);
       k += depth;
     } while (k < b.rows);
     transpose<B>(tile, part);
@@ -284,7 +284,8 @@ void gemm_tiles(const Product<B>& p) {
     Index k = 0;
     do {  // once for inner = 0, which stores zeros or leaves c
       const Index depth = std::min(inner - k, kGemmInnerBlock);
-      gemm_block<B>({.a = a.data + i * a.row_stride + k * a.column_stride,
+      gemm_block<B>({.rows = rows,
+                     .a = a.data + i * a.row_stride + k * a.column_stride,
                      .a_row = a.row_stride,
                      .a_column = a.column_stride,
                      .b = b.row(k),
@@ -294,7 +295,7 @@ void gemm_tiles(const Product<B>& p) {
                      .inner = depth,
                      .last = 0,
                      .load_c = accumulate || k > 0},
-                    i, rows, c.columns, k + depth == inner ? &ending : nullptr);
+                    i, c.columns, k + depth == inner ? &ending : nullptr);
       k += depth;
     } while (k < inner);
   }
@@ -333,15 +334,14 @@ PreparedCall prepare_gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accum
     return [p] { gemm_dot<B>(p); };
   }
   if (is_column_in_row<B>(p)) p = along_row<B>(p);
-  if (is_one_tile<B>(p.c, p.inner())) {
+  const bool narrow = p.a.row_stride == 1 && p.c.rows > 1 && p.c.columns > 0 &&
+                      p.c.columns < kLanes<B> && p.c.columns <= kGemmRows;
+  if (is_one_column<B>(p.c, p.inner()) && (!narrow || p.c.rows <= kGemmRows)) {
     const GemmEnding<B> ending(p.finish);
-    if (!ending.at_once()) return [p] { gemm_one_tile<B>(p); };
-    return as_one_tile<B>(p, ending);
+    if (!ending.at_once()) return [p] { gemm_one_column<B>(p); };
+    return as_one_column<B>(p, ending);
   }
-  if (p.a.row_stride == 1 && p.c.rows > 1 && p.c.columns > 0 && p.c.columns < kLanes<B> &&
-      p.c.columns <= kGemmRows) {
-    return [p] { gemm_transposed<B>(p); };
-  }
+  if (narrow) return [p] { gemm_transposed<B>(p); };
   return [p] { gemm_tiles<B>(p); };
 }
 
