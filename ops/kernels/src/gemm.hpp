@@ -130,48 +130,40 @@ void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index columns,
   }
 }
 
-/// A product that one column of tiles does.
-template <class B>
-struct TileCall {
-  GemmColumn<B> column;
-  GemmTile<Value<B>> tile;
-
-  void operator()() const {
-    column.run(tile, [](Index, Index) {});
-  }
-};
-
 template <class B>
 bool is_one_column(Out<B> c, Index inner) {
   return c.rows > 0 && c.columns > 0 && inner <= kGemmInnerBlock &&
          c.columns <= GemmTiles<B>::most_vectors(c.rows) * kLanes<B>;
 }
 
+/// A product that one column of tiles does.
 template <class B>
-TileCall<B> as_one_column(const Product<B>& p, const GemmEnding<B>& ending) {
+GemmTile<Value<B>> as_one_column(const Product<B>& p, const GemmEnding<B>& ending) {
+  GemmTile<Value<B>> tile{.rows = p.c.rows,
+                          .a = p.a.data,
+                          .a_row = p.a.row_stride,
+                          .a_column = p.a.column_stride,
+                          .b = p.b.data,
+                          .b_ld = p.b.ld,
+                          .c = p.c.data,
+                          .c_ld = p.c.ld,
+                          .inner = p.inner(),
+                          .last = p.c.columns % kLanes<B>,
+                          .load_c = p.accumulate};
+  ending.prepare(tile, 0, 0);
+  return tile;
+}
+
+template <class B>
+GemmColumn<B> column_of(Out<B> c) {
   using Tiles = GemmTiles<B>;
-  const GemmCut cut(p.c.rows, Tiles::most_rows(Tiles::most_vectors(p.c.rows)));
-  TileCall<B> call{.column = {cut, p.c.columns},
-                   .tile = {.rows = p.c.rows,
-                            .a = p.a.data,
-                            .a_row = p.a.row_stride,
-                            .a_column = p.a.column_stride,
-                            .b = p.b.data,
-                            .b_ld = p.b.ld,
-                            .c = p.c.data,
-                            .c_ld = p.c.ld,
-                            .inner = p.inner(),
-                            .last = p.c.columns % kLanes<B>,
-                            .load_c = p.accumulate}};
-  ending.prepare(call.tile, 0, 0);
-  return call;
+  return {GemmCut(c.rows, Tiles::most_rows(Tiles::most_vectors(c.rows))), c.columns};
 }
 
 template <class B>
 void gemm_one_column(const Product<B>& p) {
   const GemmEnding<B> ending(p.finish);
-  const TileCall<B> call = as_one_column<B>(p, ending);
-  call.column.run(call.tile, [&](Index i, Index height) {
+  column_of<B>(p.c).run(as_one_column<B>(p, ending), [&](Index i, Index height) {
     ending.complete({p.c.row(i), height, p.c.columns, p.c.ld}, i, 0);
   });
 }
@@ -339,7 +331,11 @@ PreparedCall prepare_gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accum
   if (is_one_column<B>(p.c, p.inner()) && (!narrow || p.c.rows <= kGemmRows)) {
     const GemmEnding<B> ending(p.finish);
     if (!ending.at_once()) return [p] { gemm_one_column<B>(p); };
-    return as_one_column<B>(p, ending);
+    const GemmTile<Value<B>> tile = as_one_column<B>(p, ending);
+    if (p.c.rows <= kGemmRows) {
+      return [kernel = kGemmTiles<B>.at(p.c.rows, p.c.columns), tile] { kernel(tile, 0); };
+    }
+    return [column = column_of<B>(p.c), tile] { column.run(tile, [](Index, Index) {}); };
   }
   if (narrow) return [p] { gemm_transposed<B>(p); };
   return [p] { gemm_tiles<B>(p); };
