@@ -110,22 +110,26 @@ class GemmEnding {
 /// c's rows [first_row, first_row + rows) against the inner block that `tile` describes; `ending`
 /// is null where other inner blocks follow.
 template <class B>
-void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index columns,
+void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index rows, Index columns,
                 const GemmEnding<B>* ending) {
   using Tiles = GemmTiles<B>;
-  const Index most_vectors = Tiles::most_vectors(tile.rows);
+  const Index most_vectors = Tiles::most_vectors(rows);
   const Index most_columns = most_vectors * kLanes<B>;
-  const GemmCut cut(tile.rows, Tiles::most_rows(most_vectors));
+  const GemmCut cut(rows, Tiles::most_rows(most_vectors));
+  const auto* const a = tile.a;
+  auto* const c = tile.c;
   for (Index j = 0; j < columns; j += most_columns) {
     const Index width = std::min(columns - j, most_columns);
+    tile.a = a;
+    tile.c = c + j;
     tile.last = width % kLanes<B>;
     tile.ahead = j + width < columns ? width : 0;
     if (ending != nullptr) ending->prepare(tile, first_row, j);
     GemmColumn<B>(cut, width).run(tile, [&](Index i, Index height) {
-      if (ending == nullptr) return;
-      ending->complete({tile.c + i * tile.c_ld, height, width, tile.c_ld}, first_row + i, j);
+      if (ending != nullptr) {
+        ending->complete({tile.c, height, width, tile.c_ld}, first_row + i, j);
+      }
     });
-    tile.c += width;
     if (tile.inner > 0) tile.b += width;  // b may be null
   }
 }
@@ -136,11 +140,10 @@ bool is_one_column(Out<B> c, Index inner) {
          c.columns <= GemmTiles<B>::most_vectors(c.rows) * kLanes<B>;
 }
 
-/// A product that one column of tiles does.
+/// The first tile of a product that one column of tiles does.
 template <class B>
 GemmTile<Value<B>> as_one_column(const Product<B>& p, const GemmEnding<B>& ending) {
-  GemmTile<Value<B>> tile{.rows = p.c.rows,
-                          .a = p.a.data,
+  GemmTile<Value<B>> tile{.a = p.a.data,
                           .a_row = p.a.row_stride,
                           .a_column = p.a.column_stride,
                           .b = p.b.data,
@@ -163,8 +166,9 @@ GemmColumn<B> column_of(Out<B> c) {
 template <class B>
 void gemm_one_column(const Product<B>& p) {
   const GemmEnding<B> ending(p.finish);
-  column_of<B>(p.c).run(as_one_column<B>(p, ending), [&](Index i, Index height) {
-    ending.complete({p.c.row(i), height, p.c.columns, p.c.ld}, i, 0);
+  GemmTile<Value<B>> tile = as_one_column<B>(p, ending);
+  column_of<B>(p.c).run(tile, [&](Index i, Index height) {
+    ending.complete({tile.c, height, p.c.columns, p.c.ld}, i, 0);
   });
 }
 
@@ -188,8 +192,7 @@ void gemm_transposed(const Product<B>& p) {
     Index k = 0;
     do {
       const Index depth = std::min(b.rows - k, kGemmInnerBlock);
-      kGemmTiles<B>.at(c.columns, count)({.rows = c.columns,
-                                          .a = b.row(k),
+      kGemmTiles<B>.at(c.columns, count)({.a = b.row(k),
                                           .a_row = 1,
                                           .a_column = b.ld,
                                           .b = a.data + i + k * a.column_stride,
@@ -199,8 +202,7 @@ void gemm_transposed(const Product<B>& p) {
                                           .inner = depth,
                                           .last = count % kLanes<B>,
                                           .load_c = accumulate || k > 0,
-                                          .ahead = ahead},
-                                         0);
+                                          .ahead = ahead});
       k += depth;
     } while (k < b.rows);
     transpose<B>(tile, part);
@@ -276,8 +278,7 @@ void gemm_tiles(const Product<B>& p) {
     Index k = 0;
     do {  // once for inner = 0, which stores zeros or leaves c
       const Index depth = std::min(inner - k, kGemmInnerBlock);
-      gemm_block<B>({.rows = rows,
-                     .a = a.data + i * a.row_stride + k * a.column_stride,
+      gemm_block<B>({.a = a.data + i * a.row_stride + k * a.column_stride,
                      .a_row = a.row_stride,
                      .a_column = a.column_stride,
                      .b = b.row(k),
@@ -287,7 +288,7 @@ void gemm_tiles(const Product<B>& p) {
                      .inner = depth,
                      .last = 0,
                      .load_c = accumulate || k > 0},
-                    i, c.columns, k + depth == inner ? &ending : nullptr);
+                    i, rows, c.columns, k + depth == inner ? &ending : nullptr);
       k += depth;
     } while (k < inner);
   }
@@ -333,9 +334,12 @@ PreparedCall prepare_gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accum
     if (!ending.at_once()) return [p] { gemm_one_column<B>(p); };
     const GemmTile<Value<B>> tile = as_one_column<B>(p, ending);
     if (p.c.rows <= kGemmRows) {
-      return [kernel = kGemmTiles<B>.at(p.c.rows, p.c.columns), tile] { kernel(tile, 0); };
+      return [kernel = kGemmTiles<B>.at(p.c.rows, p.c.columns), tile] { kernel(tile); };
     }
-    return [column = column_of<B>(p.c), tile] { column.run(tile, [](Index, Index) {}); };
+    return [column = column_of<B>(p.c), tile] {
+      GemmTile<Value<B>> moving = tile;
+      column.run(moving, [](Index, Index) {});
+    };
   }
   if (narrow) return [p] { gemm_transposed<B>(p); };
   return [p] { gemm_tiles<B>(p); };

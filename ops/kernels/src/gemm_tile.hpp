@@ -14,10 +14,9 @@
 
 namespace chainrule::simd {
 
-/// A column of tiles one below the other: pointers to its first elements.
+/// One tile: pointers to its first elements.
 template <class T>
 struct GemmTile {
-  Index rows;  ///< of all tiles
   const T* a;
   Index a_row;
   Index a_column;
@@ -28,7 +27,7 @@ struct GemmTile {
   Index inner;
   Index last;   ///< columns of the last vector where it is a partial one
   bool load_c;  ///< start from c rather than zero
-  // What is done before the store, as GemmFinish says; its pointers moved to these tiles.
+  // What is done before the store, as GemmFinish says; its pointers moved to this tile.
   const T* bias = nullptr;
   bool relu = false;
   const T* relu_output = nullptr;  ///< of the relu whose derivative is multiplied
@@ -36,13 +35,19 @@ struct GemmTile {
   T* descending = nullptr;  ///< is stored to, rather than c
   Index descending_ld = 0;
   const double* sgd = nullptr;
-  Index ahead = 0;  ///< columns from b's element to one that is read after the last tile, or 0
+  Index ahead = 0;  ///< columns from b's element to one that the next tiles read, or 0
+
+  void move_down(Index rows) noexcept {
+    a += rows * a_row;
+    c += rows * c_ld;
+    if (relu_output != nullptr) relu_output += rows * relu_output_ld;
+    if (descending != nullptr) descending += rows * descending_ld;
+  }
 };
 
-/// The tile of R rows x V vectors whose first row is `first`; Last is the access to the last
-/// vector.
+/// R rows x V vectors; Last is the access to the last vector.
 template <class B, int R, int V, class Last>
-void gemm_tile(const GemmTile<Value<B>>& tile, Index first) {
+void gemm_tile(const GemmTile<Value<B>>& tile) {
   using T = Value<B>;
   constexpr Index kWidth = kLanes<B>;
   Last last{};
@@ -51,12 +56,10 @@ void gemm_tile(const GemmTile<Value<B>>& tile, Index first) {
     return v + 1 < V ? B::load_unaligned(from + v * kWidth) : last.load(from + v * kWidth);
   };
 
-  T* result = tile.c + first * tile.c_ld;
-  Index result_ld = tile.c_ld;
   B sum[R][V];
   unrolled<R>([&](auto r) {
     unrolled<V>([&](auto v) {
-      sum[r][v] = tile.load_c ? load_vector(result + r * result_ld, v) : B(T(0));
+      sum[r][v] = tile.load_c ? load_vector(tile.c + r * tile.c_ld, v) : B(T(0));
     });
   });
 
@@ -64,22 +67,21 @@ void gemm_tile(const GemmTile<Value<B>>& tile, Index first) {
   constexpr int kGroups = (R + 2) / 3;
   const Index row = tile.a_row;
   const T* a[kGroups];
-  unrolled<kGroups>([&](auto g) { a[g] = tile.a + (first + 3 * g) * row; });
+  unrolled<kGroups>([&](auto g) { a[g] = tile.a + 3 * g * row; });
   const T* b = tile.b;
   if (tile.descending != nullptr) {
-    result = tile.descending + first * tile.descending_ld;
-    result_ld = tile.descending_ld;
     unrolled<R>([&](auto r) {
-      unrolled<V>([&](auto v) { __builtin_prefetch(result + r * result_ld + v * kWidth, 1); });
+      unrolled<V>([&](auto v) {
+        __builtin_prefetch(tile.descending + r * tile.descending_ld + v * kWidth, 1);
+      });
     });
   }
-  const Index ahead = first + R == tile.rows ? tile.ahead : 0;
   for (Index k = 0; k < tile.inner; ++k) {
     // Of rows of x (gemm_transposed) the hardware fetches the rest itself, faster than by a request
     // a line.
     constexpr int kEvery = R == 1 && V <= 4 ? 4 : 1;
     unrolled<V>([&](auto v) {
-      if constexpr (v % kEvery == 0) __builtin_prefetch(b + ahead + v * kWidth, 0, 2);
+      if constexpr (v % kEvery == 0) __builtin_prefetch(b + tile.ahead + v * kWidth, 0, 2);
     });
     B b_row[V];
     unrolled<V>([&](auto v) { b_row[v] = load_vector(b, v); });
@@ -103,12 +105,16 @@ void gemm_tile(const GemmTile<Value<B>>& tile, Index first) {
   }
   if (tile.relu_output != nullptr) {
     unrolled<R>([&](auto r) {
-      const T* const y = tile.relu_output + (first + r) * tile.relu_output_ld;
+      const T* const y = tile.relu_output + r * tile.relu_output_ld;
       unrolled<V>([&](auto v) { sum[r][v] = relu.gradient(load_vector(y, v), sum[r][v]); });
     });
   }
 
+  T* result = tile.c;
+  Index result_ld = tile.c_ld;
   if (tile.descending != nullptr) {
+    result = tile.descending;
+    result_ld = tile.descending_ld;
     const Descent<B> descent(tile.sgd);
     unrolled<R>([&](auto r) {
       const T* const p = result + r * result_ld;
@@ -124,7 +130,7 @@ void gemm_tile(const GemmTile<Value<B>>& tile, Index first) {
 
 template <class B>
 struct GemmTiles {
-  using Function = void (*)(const GemmTile<Value<B>>&, Index first);
+  using Function = void (*)(const GemmTile<Value<B>>&);
   static constexpr int kTallRows = kGemmRows;      ///< at two vectors
   static constexpr int kFlatRows = kGemmRows / 2;  ///< at four
   static constexpr int kThinRows = kGemmRows / 4;  ///< at eight, which streams b's rows
@@ -205,17 +211,19 @@ class GemmColumn {
         low_(kGemmTiles<B>.at(cut.height, columns)),
         high_(cut.low_rows < cut.rows ? kGemmTiles<B>.at(cut.height + 1, columns) : low_) {}
 
-  /// Calls then(first row, height) after each tile.
+  /// Moves `tile`, the first one, down the column; calls then(first row, height) after each tile.
+  /// The last one alone fetches ahead.
   template <class Then>
-  void run(const GemmTile<Value<B>>& tile, Then then) const {
-    Index i = 0;
-    for (; i < cut_.low_rows; i += cut_.height) {
-      low_(tile, i);
-      then(i, cut_.height);
-    }
-    for (; i < cut_.rows; i += cut_.height + 1) {
-      high_(tile, i);
-      then(i, cut_.height + 1);
+  void run(GemmTile<Value<B>>& tile, Then then) const {
+    const Index ahead = std::exchange(tile.ahead, 0);
+    for (Index i = 0; i < cut_.rows;) {
+      const bool low = i < cut_.low_rows;
+      const Index height = low ? cut_.height : cut_.height + 1;
+      if (i + height == cut_.rows) tile.ahead = ahead;
+      (low ? low_ : high_)(tile);
+      then(i, height);
+      tile.move_down(height);
+      i += height;
     }
   }
 
