@@ -57,17 +57,24 @@ class BoundCall {
   void run() const { prepared_(); }
   const PreparedCall& prepared() const noexcept { return prepared_; }
 
-  /// Points the operands at these rows.
+  /// Points the operands at these rows. Where all of them stay in their places, as between two
+  /// stripes of equal height whose values live in the worker's own memory, so does the call.
   void move_to(const RowWindow& rows) noexcept {
     if (rows == at_) return;
+    bool moved = at_.first < 0 || rows.count != at_.count;
+    const auto point = [&moved](auto& pointer, auto* to) {
+      moved |= pointer != to;
+      pointer = to;
+    };
     at_ = rows;
     context_.first_row = rows.first;
     context_.rows = rows.count;
     for (const Move& move : moves_) {
-      *move.data = move.address.at(rows);
+      point(*move.data, move.address.at(rows));
       if (move.rows != nullptr) *move.rows = rows.count;
     }
-    context_.partial = reinterpret_cast<double*>(partial_ + rows.block * partial_bytes_);
+    point(context_.partial, reinterpret_cast<double*>(partial_ + rows.block * partial_bytes_));
+    if (!moved) return;
     ::new (static_cast<void*>(&prepared_)) PreparedCall(prepare());  // in place: it is large
   }
 

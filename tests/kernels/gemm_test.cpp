@@ -206,12 +206,12 @@ struct FinishCase {
 
 /// A finish, and the kernels it stands for.
 template <class T>
-void check_finish(const Kernels<T>& kernels, const FinishCase& which, Index m, Index n) {
+void check_finish(const Kernels<T>& kernels, const FinishCase& which, Index m, Index n, Index k) {
   const auto [function, with_bias, with_source, with_sgd, transposed] = which;
   SCOPED_TRACE(::testing::Message()
                << "function " << at(function) << " bias " << with_bias << " source " << with_source
-               << " sgd " << with_sgd << " transposed " << transposed << " of " << m << " x " << n);
-  const Index k = 600;  // two inner blocks: only the last one is finished
+               << " sgd " << with_sgd << " transposed " << transposed << " of " << m << " x " << n
+               << " x " << k);
   const double parameter = 0.3;
   const double sgd[] = {0.7, 0.01};
   const LeftFactor<T> a(m, k, {0, 0}, transposed, 1);
@@ -260,11 +260,14 @@ TYPED_TEST(GemmTest, AFinishHasTheBitsOfTheKernelsItStandsFor) {
                                .source = (flags & 2) != 0,
                                .sgd = (flags & 4) != 0,
                                .transposed = (flags & 8) != 0};
+        constexpr Index kTwoBlocks = 600;  // of the inner dimension: only the last one is finished
         for (const Index n : {1, 10, 33}) {
-          check_finish(kernels, which, 1, n);
-          check_finish(kernels, which, 17, n);
-          check_finish(kernels, which, 3, 7 * n);
+          check_finish(kernels, which, 1, n, kTwoBlocks);
+          check_finish(kernels, which, 17, n, kTwoBlocks);
+          check_finish(kernels, which, 3, 7 * n, kTwoBlocks);
         }
+        check_finish(kernels, which, 45, 4, 16);  // one column of tiles of two heights
+        check_finish(kernels, which, 45, 16, 16);
       }
     }
   });
@@ -306,8 +309,12 @@ TYPED_TEST(GemmTest, APreparedProductIsThatOfTheDay) {
   using T = TypeParam;
   for_each_architecture<T>([](const Kernels<T>& kernels) {
     for (const bool transposed : {false, true}) {
-      for (const auto& [m, n, k] :
-           {std::array<Index, 3>{1, 8, 4}, {5, 1, 8}, {5, 1, 700}, {64, 3, 32}, {43, 75, 700}}) {
+      for (const auto& [m, n, k] : {std::array<Index, 3>{1, 8, 4},
+                                    {5, 1, 8},
+                                    {5, 1, 700},
+                                    {64, 3, 32},
+                                    {300, 16, 16},
+                                    {43, 75, 700}}) {
         SCOPED_TRACE(::testing::Message() << m << " x " << n << " x " << k);
         LeftFactor<T> a(m, k, {1, 0}, transposed, 1);
         const Matrix<T> b(k, n, {1, 0}, uniform<T>(-1, 1, 2));

@@ -3,6 +3,7 @@
 // somebody has put other functions into one, and right again after anything has moved.
 #include <gmock/gmock.h>
 
+#include <array>
 #include <limits>
 #include <memory>
 
@@ -164,6 +165,40 @@ TEST(PreparedOps, ACopyWithAnotherFunctionIsNotPrepared) {
   Workspace workspace = executor.make_workspace(plan, 2);
   executor.run(workspace, bindings);
   EXPECT_THAT(testing::elements(workspace.output(y)), ::testing::ElementsAre(3, 3));
+}
+
+int products_prepared = 0;
+
+PreparedCall count_and_prepare(const OpContext& context) {
+  ++products_prepared;
+  return kMatmulOp.prepare_forward[0](context);
+}
+
+// 128 rows at a time: x and the result move on, the values between them lie where they lay.
+TEST(PreparedOps, ACallWhoseOperandsStayStaysPrepared) {
+  const OpDef plain = unprepared(kMatmulOp);
+  OpDef counted = kMatmulOp;
+  counted.prepare_forward[0] = &count_and_prepare;
+  constexpr Index kRows = 5 * 128 + 40;
+  std::vector<std::string> results;
+  for (const OpDef* op : std::array<const OpDef*, 2>{&plain, &counted}) {
+    Graph graph;
+    Value value = graph.input("x", {kBatch, 4});
+    value = graph.apply(kMatmulOp, {value, graph.parameter("w0", {4, 16})});
+    value = graph.apply(*op, {value, graph.parameter("w1", {16, 16})});
+    value = graph.apply(kMatmulOp, {value, graph.parameter("w2", {16, 3})});
+    const Plan plan = compile(graph, {.mode = Mode::kInference, .outputs = {value}});
+    const Parameters parameters(graph, DType::kFloat32, 3);
+    const Tensor x = random_tensor({kRows, 4}, DType::kFloat32, 1);
+    Bindings bindings(plan);
+    bindings.input("x", x).parameters(parameters);
+    const Executor executor;
+    Workspace workspace = executor.make_workspace(plan, kRows);
+    executor.run(workspace, bindings);
+    results.push_back(bytes(workspace.output(value)));
+  }
+  EXPECT_EQ(results[0], results[1]);
+  EXPECT_EQ(products_prepared, 2);  // of 128 rows, and of the 40 at the end
 }
 
 // One column is its own transpose: nothing is made of it, and nothing kept up to date.

@@ -113,69 +113,63 @@ template <class B>
 void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index rows, Index columns,
                 const GemmEnding<B>* ending) {
   using Tiles = GemmTiles<B>;
-  const Index most_columns = Tiles::most_vectors(rows) * kLanes<B>;
-  const Index most_rows = Tiles::most_rows(Tiles::most_vectors(rows));
-  const Index row_tiles = (rows + most_rows - 1) / most_rows;
+  const Index most_vectors = Tiles::most_vectors(rows);
+  const Index most_columns = most_vectors * kLanes<B>;
+  const GemmCut cut(rows, Tiles::most_rows(most_vectors));
   const auto* const a = tile.a;
   auto* const c = tile.c;
   for (Index j = 0; j < columns; j += most_columns) {
-    const Index rest = std::min(columns - j, most_columns);
-    tile.last = rest % kLanes<B>;
-    Index i = 0;
-    for (Index t = 0; t < row_tiles; ++t) {
-      // Even heights: no small, latency-bound tile at the end.
-      const Index height = (rows - i) / (row_tiles - t);
-      tile.a = a + i * tile.a_row;
-      tile.c = c + i * tile.c_ld + j;
-      tile.ahead = t + 1 == row_tiles && j + rest < columns ? rest : 0;
-      if (ending != nullptr) ending->prepare(tile, first_row + i, j);
-      kGemmTiles<B>.at(height, rest)(tile);
+    const Index width = std::min(columns - j, most_columns);
+    tile.a = a;
+    tile.c = c + j;
+    tile.last = width % kLanes<B>;
+    tile.ahead = j + width < columns ? width : 0;
+    if (ending != nullptr) ending->prepare(tile, first_row, j);
+    GemmColumn<B>(cut, width).run(tile, [&](Index i, Index height) {
       if (ending != nullptr) {
-        ending->complete({tile.c, height, rest, tile.c_ld}, first_row + i, j);
+        ending->complete({tile.c, height, width, tile.c_ld}, first_row + i, j);
       }
-      i += height;
-    }
-    if (tile.inner > 0) tile.b += rest;  // b may be null
+    });
+    if (tile.inner > 0) tile.b += width;  // b may be null
   }
 }
 
-/// A product that one tile does: the tile and its kernel.
 template <class B>
-struct TileCall {
-  typename GemmTiles<B>::Function kernel;
-  GemmTile<Value<B>> tile;
-
-  void operator()() const { kernel(tile); }
-};
-
-template <class B>
-bool is_one_tile(Out<B> c, Index inner) {
-  return c.rows > 0 && c.rows <= kGemmRows && c.columns > 0 && inner <= kGemmInnerBlock &&
+bool is_one_column(Out<B> c, Index inner) {
+  return c.rows > 0 && c.columns > 0 && inner <= kGemmInnerBlock &&
          c.columns <= GemmTiles<B>::most_vectors(c.rows) * kLanes<B>;
 }
 
+/// The first tile of a product that one column of tiles does.
 template <class B>
-TileCall<B> as_one_tile(const Product<B>& p, const GemmEnding<B>& ending) {
-  TileCall<B> call{.kernel = kGemmTiles<B>.at(p.c.rows, p.c.columns),
-                   .tile = {.a = p.a.data,
-                            .a_row = p.a.row_stride,
-                            .a_column = p.a.column_stride,
-                            .b = p.b.data,
-                            .b_ld = p.b.ld,
-                            .c = p.c.data,
-                            .c_ld = p.c.ld,
-                            .inner = p.inner(),
-                            .last = p.c.columns % kLanes<B>,
-                            .load_c = p.accumulate}};
-  ending.prepare(call.tile, 0, 0);
-  return call;
+GemmTile<Value<B>> as_one_column(const Product<B>& p, const GemmEnding<B>& ending) {
+  GemmTile<Value<B>> tile{.a = p.a.data,
+                          .a_row = p.a.row_stride,
+                          .a_column = p.a.column_stride,
+                          .b = p.b.data,
+                          .b_ld = p.b.ld,
+                          .c = p.c.data,
+                          .c_ld = p.c.ld,
+                          .inner = p.inner(),
+                          .last = p.c.columns % kLanes<B>,
+                          .load_c = p.accumulate};
+  ending.prepare(tile, 0, 0);
+  return tile;
 }
 
 template <class B>
-void gemm_one_tile(const Product<B>& p) {
+GemmColumn<B> column_of(Out<B> c) {
+  using Tiles = GemmTiles<B>;
+  return {GemmCut(c.rows, Tiles::most_rows(Tiles::most_vectors(c.rows))), c.columns};
+}
+
+template <class B>
+void gemm_one_column(const Product<B>& p) {
   const GemmEnding<B> ending(p.finish);
-  as_one_tile<B>(p, ending)();
-  ending.complete(p.c, 0, 0);
+  GemmTile<Value<B>> tile = as_one_column<B>(p, ending);
+  column_of<B>(p.c).run(tile, [&](Index i, Index height) {
+    ending.complete({tile.c, height, p.c.columns, p.c.ld}, i, 0);
+  });
 }
 
 /// c = x^T b of fewer columns than a vector has: the tile holds c^T, whose vectors run along x's
@@ -333,15 +327,21 @@ PreparedCall prepare_gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accum
     return [p] { gemm_dot<B>(p); };
   }
   if (is_column_in_row<B>(p)) p = along_row<B>(p);
-  if (is_one_tile<B>(p.c, p.inner())) {
+  const bool narrow = p.a.row_stride == 1 && p.c.rows > 1 && p.c.columns > 0 &&
+                      p.c.columns < kLanes<B> && p.c.columns <= kGemmRows;
+  if (is_one_column<B>(p.c, p.inner()) && (!narrow || p.c.rows <= kGemmRows)) {
     const GemmEnding<B> ending(p.finish);
-    if (!ending.at_once()) return [p] { gemm_one_tile<B>(p); };
-    return as_one_tile<B>(p, ending);
+    if (!ending.at_once()) return [p] { gemm_one_column<B>(p); };
+    const GemmTile<Value<B>> tile = as_one_column<B>(p, ending);
+    if (p.c.rows <= kGemmRows) {
+      return [kernel = kGemmTiles<B>.at(p.c.rows, p.c.columns), tile] { kernel(tile); };
+    }
+    return [column = column_of<B>(p.c), tile] {
+      GemmTile<Value<B>> moving = tile;
+      column.run(moving, [](Index, Index) {});
+    };
   }
-  if (p.a.row_stride == 1 && p.c.rows > 1 && p.c.columns > 0 && p.c.columns < kLanes<B> &&
-      p.c.columns <= kGemmRows) {
-    return [p] { gemm_transposed<B>(p); };
-  }
+  if (narrow) return [p] { gemm_transposed<B>(p); };
   return [p] { gemm_tiles<B>(p); };
 }
 

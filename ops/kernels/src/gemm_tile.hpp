@@ -36,6 +36,13 @@ struct GemmTile {
   Index descending_ld = 0;
   const double* sgd = nullptr;
   Index ahead = 0;  ///< columns from b's element to one that the next tiles read, or 0
+
+  void move_down(Index rows) noexcept {
+    a += rows * a_row;
+    c += rows * c_ld;
+    if (relu_output != nullptr) relu_output += rows * relu_output_ld;
+    if (descending != nullptr) descending += rows * descending_ld;
+  }
 };
 
 /// R rows x V vectors; Last is the access to the last vector.
@@ -178,5 +185,52 @@ struct GemmTiles {
 
 template <class B>
 inline constexpr GemmTiles<B> kGemmTiles = GemmTiles<B>::make();
+
+/// How a column of tiles is cut: heights differ by one row at most, for a small tile at the end
+/// would wait for its own sums.
+struct GemmCut {
+  Index rows;
+  Index height;
+  Index low_rows;  ///< of the tiles of that height; the others, below them, are one row higher
+
+  GemmCut(Index rows_, Index most_rows) : rows(rows_) {
+    const Index tiles = (rows + most_rows - 1) / most_rows;
+    height = rows / tiles;
+    low_rows = height * (tiles - rows % tiles);
+  }
+};
+
+/// The kernels of a column of tiles.
+template <class B>
+class GemmColumn {
+  using Function = typename GemmTiles<B>::Function;
+
+ public:
+  GemmColumn(const GemmCut& cut, Index columns)
+      : cut_(cut),
+        low_(kGemmTiles<B>.at(cut.height, columns)),
+        high_(cut.low_rows < cut.rows ? kGemmTiles<B>.at(cut.height + 1, columns) : low_) {}
+
+  /// Moves `tile`, the first one, down the column; calls then(first row, height) after each tile.
+  /// The last one alone fetches ahead.
+  template <class Then>
+  void run(GemmTile<Value<B>>& tile, Then then) const {
+    const Index ahead = std::exchange(tile.ahead, 0);
+    for (Index i = 0; i < cut_.rows;) {
+      const bool low = i < cut_.low_rows;
+      const Index height = low ? cut_.height : cut_.height + 1;
+      if (i + height == cut_.rows) tile.ahead = ahead;
+      (low ? low_ : high_)(tile);
+      then(i, height);
+      tile.move_down(height);
+      i += height;
+    }
+  }
+
+ private:
+  GemmCut cut_;
+  Function low_;
+  Function high_;
+};
 
 }  // namespace chainrule::simd

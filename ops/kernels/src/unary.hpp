@@ -24,7 +24,7 @@ struct Relu {
   B zero = B(Value<B>(0));
 
   explicit Relu(const double*) {}
-  B operator()(B x) const { return select(x <= zero, zero, x); }
+  B operator()(B x) const { return at_least(x, zero); }
   B gradient(B y, B dy) const { return select(y > zero, dy, y * zero); }
   B slope(B x) const { return select(x > zero, B(Value<B>(1)), select(x <= zero, zero, x)); }
   B curvature(B) const { return zero; }

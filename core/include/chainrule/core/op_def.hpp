@@ -230,8 +230,8 @@ constexpr auto prepare_function() -> PreparedCall (*)(const OpContext&, Argument
 /// forward, backward, finish and weight_gradient may return a function object of plain data, or a
 /// PreparedCall, that does the work. The runtime then asks for it when it binds a workspace, and a
 /// step is only its calls. Asking throws nothing, and what is returned does not depend on the
-/// context's random numbers; a weight_gradient that is noexcept promises as much of what it
-/// returns.
+/// context's random numbers nor, but for where the operands lie, on its first row; a
+/// weight_gradient that is noexcept promises as much of what it returns.
 template <class Op>
 constexpr OpDef define_op() {
   static_assert(
