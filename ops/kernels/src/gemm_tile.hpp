@@ -73,9 +73,11 @@ void gemm_tile(const GemmTile<Value<B>>& tile) {
     // Of rows of x (rows_ahead()) the hardware fetches the rest, faster than by a request a line.
     // A lambda that only fetches must be inlined at once: compilers drop calls without effects.
     constexpr int kEvery = R == 1 ? 2 : 1;
-    unrolled<V>([&](auto v) CHAINRULE_INLINE_BODY {
-      if constexpr (v % kEvery == 0) __builtin_prefetch(b + tile.ahead + v * kWidth, 0, 2);
-    });
+    if (R > 1 || tile.ahead != 0) {
+      unrolled<V>([&](auto v) CHAINRULE_INLINE_BODY {
+        if constexpr (v % kEvery == 0) __builtin_prefetch(b + tile.ahead + v * kWidth, 0, 2);
+      });
+    }
     B b_row[V];
     unrolled<V>([&](auto v) { b_row[v] = load_vector(b, v); });
     unrolled<R>([&](auto r) {
