@@ -23,6 +23,8 @@ struct BatchReduction {
   enum Input : int { kX, kWeights, kTotal };
   /// Columns that jvp sums at a time.
   static constexpr Index kSums = 256;
+  /// So many are filled before a kernel has been called.
+  static constexpr Index kFewRows = 16;
 
   static constexpr std::string_view kName = kMean ? "batch_mean" : "batch_sum";
   static constexpr OpTraits kTraits{
@@ -85,6 +87,7 @@ struct BatchReduction {
     if (!context.wants(kX)) return {};
     return [dy = context.out_gradient<T>(), dx = context.in_gradient<T>(kX),
             weights = row_weights<T>(context), divisor = divisor_of<T>(context),
+            broadcast_column = internal::kernels<T>(context).broadcast_column,
             accumulate = context.accumulates(kX)] {
       const double denominator = divisor();
       const auto gradient = [&](double weight, Index j) {
@@ -93,7 +96,12 @@ struct BatchReduction {
                         : T{0};
       };
       if (weights.data == nullptr && dx.columns == 1 && dx.ld == 1 && !accumulate) {
-        std::fill_n(dx.data, dx.rows, gradient(1.0, 0));
+        const T value = gradient(1.0, 0);
+        if (dx.rows < kFewRows) {
+          std::fill_n(dx.data, dx.rows, value);
+        } else {
+          broadcast_column({&value, 1, 1, 1}, {dx.data, 1, dx.rows, dx.rows}, false);
+        }
         return;
       }
       for (Index i = 0; i < dx.rows; ++i) {

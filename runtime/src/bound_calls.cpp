@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bound_calls.hpp"
 
+#include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "chainrule/runtime/parallel_linear_algebra.hpp"
@@ -90,7 +92,10 @@ class CallBinder {
       call.output_gradient_tangent_ =
           static_cast<const std::byte*>(call.tangents_->output_gradient.data);
     }
-    call.moves_ = std::span<const Move>(moves_).subspan(first_move);
+    const std::span<Move> moves = std::span(moves_).subspan(first_move);
+    const auto others = std::partition(moves.begin(), moves.end(), std::mem_fn(&Move::of_batch));
+    call.moves_ = moves;
+    call.batch_moves_ = static_cast<std::size_t>(others - moves.begin());
     if (!instruction_.row_block && instruction_.function != nullptr) {
       call.prepared_ = call.prepare();
     }
@@ -337,8 +342,9 @@ void BoundCalls::add_parts(const PlanData& plan, const Instruction& sum, const T
         out.rows, out.columns, address.ld};
     const Index stride = address.part_bytes / static_cast<Index>(sizeof(T));
     if (blocks_ != 1) {
-      tiles.calls.emplace_back([=, blocks = blocks_] {
-        add_in_tree(parts.data, stride, blocks, (parts.rows - 1) * parts.ld + parts.columns);
+      tiles.calls.emplace_back([=, kernels = &plan.kernels.get<T>(), blocks = blocks_] {
+        add_in_tree(*kernels, parts.data, stride, blocks,
+                    (parts.rows - 1) * parts.ld + parts.columns);
       });
     }
     if (out.data == parts.data) return;

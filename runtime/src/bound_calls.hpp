@@ -41,6 +41,9 @@ struct Move {
   const void** data;
   Index* rows;  ///< null: all windows have as many
   Address address;
+
+  /// Not of a worker's own memory, where all blocks have the same place.
+  bool of_batch() const noexcept { return address.row_bytes != 0 || address.part_bytes != 0; }
 };
 
 /// An instruction's context for one worker, complete but for what depends on the block of rows, and
@@ -57,24 +60,21 @@ class BoundCall {
   void run() const { prepared_(); }
   const PreparedCall& prepared() const noexcept { return prepared_; }
 
-  /// Points the operands at these rows. Where all of them stay in their places, as between two
-  /// stripes of equal height whose values live in the worker's own memory, so does the call.
+  /// Points the operands at these rows. From block to block only what is of the batch moves, and a
+  /// call of which nothing is stays prepared.
   void move_to(const RowWindow& rows) noexcept {
     if (rows == at_) return;
-    bool moved = at_.first < 0 || rows.count != at_.count;
-    const auto point = [&moved](auto& pointer, auto* to) {
-      moved |= pointer != to;
-      pointer = to;
-    };
+    const bool as_many = rows.count == at_.count && rows.local == at_.local;
     at_ = rows;
     context_.first_row = rows.first;
     context_.rows = rows.count;
-    for (const Move& move : moves_) {
-      point(*move.data, move.address.at(rows));
+    const std::span<const Move> moves = as_many ? moves_.first(batch_moves_) : moves_;
+    for (const Move& move : moves) {
+      *move.data = move.address.at(rows);
       if (move.rows != nullptr) *move.rows = rows.count;
     }
-    point(context_.partial, reinterpret_cast<double*>(partial_ + rows.block * partial_bytes_));
-    if (!moved) return;
+    if (as_many && moves.empty() && partial_bytes_ == 0) return;
+    context_.partial = reinterpret_cast<double*>(partial_ + rows.block * partial_bytes_);
     ::new (static_cast<void*>(&prepared_)) PreparedCall(prepare());  // in place: it is large
   }
 
@@ -105,7 +105,8 @@ class BoundCall {
   OpContext context_;
   std::unique_ptr<TangentOperands> tangents_;  ///< of instructions of forward mode
   std::span<const Move> moves_;
-  const std::byte* output_gradient_ = nullptr;          ///< column 0 of dY ...
+  std::size_t batch_moves_ = 0;                 ///< the first of them: of the batch's memory
+  const std::byte* output_gradient_ = nullptr;  ///< column 0 of dY ...
   const std::byte* output_gradient_tangent_ = nullptr;  ///< ... and of its tangent
   std::byte* partial_ = nullptr;
   Index partial_bytes_ = 0;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 
 #include "chainrule/core/dtype.hpp"
 #include "chainrule/core/tensor.hpp"
+#include "chainrule/kernels/kernel_table.hpp"
 
 namespace chainrule::internal {
 
@@ -30,15 +32,12 @@ inline void clear_rows(const TensorView& view) noexcept {
 /// parts[0] += parts[1] + ... in a binary tree whose shape depends on `count` alone; a part is
 /// `width` numbers, `stride` apart. Without parts, parts[0] becomes zero.
 template <class T>
-void add_in_tree(T* parts, Index stride, Index count, Index width) {
-  if (count == 0) {
-    for (Index j = 0; j < width; ++j) parts[j] = T{0};
-  }
+void add_in_tree(const Kernels<T>& kernels, T* parts, Index stride, Index count, Index width) {
+  if (count == 0) std::fill_n(parts, width, T{0});
   for (Index step = 1; step < count; step *= 2) {
     for (Index i = 0; i + step < count; i += 2 * step) {
-      T* const to = parts + i * stride;
-      const T* const from = parts + (i + step) * stride;
-      for (Index j = 0; j < width; ++j) to[j] += from[j];
+      const MatrixView<T> to{parts + i * stride, 1, width, width};
+      kernels.add(to, {parts + (i + step) * stride, 1, width, width}, to);
     }
   }
 }

@@ -26,9 +26,32 @@ constexpr Index kLargestBlock = 128;
 // stay in L2.
 constexpr Index kLargestStripe = 128;
 
+// Where rows are short, moving every call from block to block and adding up their parts takes much
+// of a large batch's time. Its blocks are larger then, as long as half of L2 holds one.
+constexpr Index kLargeBatch = 65536;
+constexpr Index kNarrowBlock = 512;
+constexpr Index kNarrowBytes = 512 * 1024;
+
 constexpr std::array<std::string_view, 3> kGemmNames = {"auto", "fused", "blas"};
 
 }  // namespace
+
+namespace internal {
+
+Index PlanData::block_rows(Index rows) const noexcept {
+  Index block = Plan::block_rows(rows);
+  if (rows <= kLargeBatch) return block;
+  while (block < kNarrowBlock && 2 * block * row_bytes <= kNarrowBytes) block *= 2;
+  return block;
+}
+
+Index PlanData::max_stripe_rows(Index rows) const noexcept {
+  constexpr Index kUnit = kBlockRules[0].block_rows;
+  const Index fitting = (std::max<Index>(rows, 1) + kUnit - 1) / kUnit * kUnit;
+  return std::max(std::min(fitting, kLargestStripe), block_rows(rows));
+}
+
+}  // namespace internal
 
 GemmPath parse_gemm_path(std::string_view name) {
   const auto* found = std::find(kGemmNames.begin(), kGemmNames.end(), name);
@@ -74,10 +97,7 @@ Index Plan::max_blocks(Index rows) noexcept {
   return most;
 }
 
-Index Plan::max_stripe_rows(Index rows) noexcept {
-  constexpr Index kUnit = kBlockRules[0].block_rows;
-  return std::min((std::max<Index>(rows, 1) + kUnit - 1) / kUnit * kUnit, kLargestStripe);
-}
+Index Plan::max_stripe_rows(Index rows) const noexcept { return data_->max_stripe_rows(rows); }
 
 double Plan::flops(Index rows) const noexcept {
   double flops = data_->flops_fixed + data_->flops_per_row * static_cast<double>(rows);

@@ -258,6 +258,7 @@ struct PlanData {
   bool uses_batch = false;  ///< false: no batched value at all
 
   std::vector<BatchOp> batch_ops;
+  Index row_bytes = 0;  ///< of one row of all the graph's values
   double flops_per_row = 0;
   double flops_fixed = 0;
   // Bytes a workspace needs; of kBatch and kBlock per row, of kPartial per block.
@@ -269,6 +270,8 @@ struct PlanData {
   Index calls = 0;               ///< in all phases; each worker has a context for each
   Index groups = 0;              ///< of weight tiles
 
+  Index block_rows(Index rows) const noexcept;       ///< see Plan
+  Index max_stripe_rows(Index rows) const noexcept;  ///< see Plan
   std::size_t weight_input(const Instruction& instruction) const noexcept {
     return static_cast<std::size_t>(nodes[static_cast<std::size_t>(instruction.node)].weight_input);
   }

@@ -89,6 +89,7 @@ void Planner::add_node(NodeId id) {
                  .rows = n.shape.rows(),
                  .weight_input = -1,
                  .attributes = n.attributes};
+  if (n.shape.is_batched()) plan_->row_bytes += n.shape.columns() * size_of(options_.dtype);
   if (n.op != nullptr) {
     known.weight_input = n.op->traits.weight_input;
     const bool batched = std::any_of(n.inputs.begin(), n.inputs.end(),

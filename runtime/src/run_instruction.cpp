@@ -65,7 +65,7 @@ void Run::call_op(const Instruction& instruction, const RowWindow& rows, int wor
 
 void Run::finish(const Instruction& instruction) {
   const Address& address = workspace_.addresses(0)[instruction.partial];
-  add_in_tree(reinterpret_cast<double*>(address.base),
+  add_in_tree(plan_.kernels.f64, reinterpret_cast<double*>(address.base),
               address.part_bytes / static_cast<Index>(sizeof(double)),
               instruction.sums_blocks ? partition_.blocks : 1, buffer(instruction.partial).columns);
   workspace_.call(instruction, 0).run();

@@ -32,7 +32,7 @@ double BatchOp::flops_of(Index rows) const {
 }
 
 WorkspaceSizes::WorkspaceSizes(const PlanData& plan, Index max_rows, int workers)
-    : stripe_rows(Plan::max_stripe_rows(max_rows)), fixed(plan.fixed_bytes) {
+    : stripe_rows(plan.max_stripe_rows(max_rows)), fixed(plan.fixed_bytes) {
   blocks = Plan::max_blocks(max_rows);
   batch = multiply(plan.batch_unit_bytes, max_rows);
   partial = multiply(plan.partial_unit_bytes, blocks);
@@ -43,10 +43,8 @@ WorkspaceSizes::WorkspaceSizes(const PlanData& plan, Index max_rows, int workers
 }
 
 Partition::Partition(const PlanData& plan, Index rows_, Index workers) noexcept
-    : rows(rows_),
-      block_rows(Plan::block_rows(rows)),
-      blocks((rows + block_rows - 1) / block_rows) {
-  const Index largest = Plan::max_stripe_rows(rows);
+    : rows(rows_), block_rows(plan.block_rows(rows)), blocks((rows + block_rows - 1) / block_rows) {
+  const Index largest = plan.max_stripe_rows(rows);
   const Index fitting = plan.stripe_rows > 0 ? std::min(plan.stripe_rows, largest) : largest;
   stripe_blocks = std::clamp<Index>((blocks + workers - 1) / workers, 1,
                                     std::max<Index>(1, fitting / block_rows));

@@ -119,7 +119,8 @@ TYPED_TEST(ArithmeticTest, BiasAndColumnBroadcast) {
 TYPED_TEST(ArithmeticTest, ColumnSumsRunDownTheRowsInOrder) {
   using T = TypeParam;
   for_each_shape<T>([](const Kernels<T>& kernels, Index n, Placement placement) {
-    const Matrix<T> x(37, n, placement, uniform<T>(-2, 2, 1));
+    const Index rows = n == 1 ? 15 : 37;  // see the next test
+    const Matrix<T> x(rows, n, placement, uniform<T>(-2, 2, 1));
     Matrix<T> sum(1, n, {0, 1});
     Matrix<T> more(1, n, {0, 1}, [](Index, Index j) { return static_cast<T>(j); });
     Matrix<double> wide(1, n, {0, 1}, [](Index, Index j) { return static_cast<double>(j); });
@@ -130,7 +131,7 @@ TYPED_TEST(ArithmeticTest, ColumnSumsRunDownTheRowsInOrder) {
       T expected = 0;
       T expected_more = static_cast<T>(j);
       double expected_wide = static_cast<double>(j);
-      for (Index i = 0; i < 37; ++i) {
+      for (Index i = 0; i < rows; ++i) {
         expected += x(i, j);
         expected_more += x(i, j);
         expected_wide += static_cast<double>(x(i, j));
@@ -140,6 +141,58 @@ TYPED_TEST(ArithmeticTest, ColumnSumsRunDownTheRowsInOrder) {
       EXPECT_EQ(wide(0, j), expected_wide);
     }
     EXPECT_TRUE(sum.padding_intact() && more.padding_intact() && wide.padding_intact());
+  });
+}
+
+// A column alone is some shorter sums, which its rows decide upon: what they may err by is less
+// than for one sum of all rows.
+TYPED_TEST(ArithmeticTest, SumsOfASingleLongColumn) {
+  using T = TypeParam;
+  for_each_architecture<T>([](const Kernels<T>& kernels) {
+    for (const Index rows : {16, 17, 33, 100, 1000}) {
+      const Matrix<T> dense(rows, 1, {0, 1}, uniform<T>(-2, 2, 1));
+      Real exact = 0, magnitude = 0;
+      for (Index i = 0; i < rows; ++i) {
+        exact += static_cast<Real>(dense(i, 0));
+        magnitude += std::fabs(static_cast<Real>(dense(i, 0)));
+      }
+      T sum = T(7);
+      double wide = 0;
+      kernels.column_sum(dense.in(), &sum, false);
+      kernels.column_sum_double(dense.in(), &wide);
+      const double additions = static_cast<double>(rows) / 2 + 1;  // at least two lanes
+      EXPECT_TRUE(close(sum, exact, additions / 2, magnitude)) << rows;
+      EXPECT_TRUE(close(wide, exact, additions / 2, magnitude)) << rows;
+      T more = T(3);
+      double wider = 3;
+      kernels.column_sum(dense.in(), &more, true);
+      kernels.column_sum_double(dense.in(), &wider);
+      EXPECT_EQ(more, T(3) + sum) << rows;
+      EXPECT_EQ(wider, 3 + wide) << rows;
+      for (const Placement placement : kPlacements) {
+        const Matrix<T> x(rows, 1, placement, [&](Index i, Index j) { return dense(i, j); });
+        T again = 0;
+        double wide_again = 0;
+        kernels.column_sum(x.in(), &again, false);
+        kernels.column_sum_double(x.in(), &wide_again);
+        EXPECT_EQ(again, sum) << rows << " rows, extra " << placement.extra;
+        EXPECT_EQ(wide_again, wide) << rows << " rows, extra " << placement.extra;
+      }
+    }
+  });
+}
+
+TYPED_TEST(ArithmeticTest, BiasOfASingleLongColumn) {
+  using T = TypeParam;
+  for_each_architecture<T>([](const Kernels<T>& kernels) {
+    const T bias = T(0.3);
+    for (const Placement placement : kPlacements) {
+      const Matrix<T> x(37, 1, placement, uniform<T>(-2, 2, 1));
+      Matrix<T> y(37, 1, {0, 1});
+      kernels.add_bias(x.in(), &bias, y.out());
+      for (Index i = 0; i < 37; ++i) EXPECT_EQ(y(i, 0), x(i, 0) + bias);
+      EXPECT_TRUE(y.padding_intact());
+    }
   });
 }
 

@@ -138,7 +138,7 @@ TYPED_TEST(GemmTest, BitsDependOnTheInnerDimensionAlone) {
 TYPED_TEST(GemmTest, BitsOfOneColumnDependOnTheInnerDimensionAlone) {
   using T = TypeParam;
   for_each_architecture<T>([](const Kernels<T>& kernels) {
-    for (const Index k : {1, 5, 64, 700}) {
+    for (const Index k : {1, 5, 12, 16, 24, 40, 64, 77, 100, 128, 700}) {
       const Index m = 43;
       const LeftFactor<T> a(m, k, {3, 0}, false, 1);
       const Matrix<T> b(k, 1, {5, 1}, uniform<T>(-1, 1, 2));

@@ -65,6 +65,62 @@ INSTANTIATE_TEST_SUITE_P(BothDtypes, Determinism,
                          ::testing::Values(DType::kFloat32, DType::kFloat64),
                          [](const auto& info) { return std::string(to_string(info.param)); });
 
+// More than 65536 rows: larger blocks, and a wide input that is read once.
+TEST(LargeBatch, HasTheSameBitsForAnyNumberOfThreads) {
+  constexpr Index kRows = 70'001, kColumns = 80;
+  const ScopedThreadLimit limit(8);
+  Graph graph;
+  const Value x = graph.input("x", {kBatch, kColumns});
+  const Value target = graph.input("target", {kBatch, 1});
+  const Value w = graph.parameter("w", {kColumns, 1});
+  const Value b = graph.parameter("b", {1});
+  const Value eta = graph.rename(add_bias(matmul(x, w), b), "eta");
+  const Value loss = mean_squared_error(eta, target);
+  const Plan plan = compile(graph, {.loss = loss, .gradients = {w, b}, .outputs = {eta}});
+  const Tensor in = testing::random_tensor({kRows, kColumns}, DType::kFloat32, 1);
+  const Tensor wanted = testing::random_tensor({kRows, 1}, DType::kFloat32, 2);
+  Parameters parameters(graph, DType::kFloat32);
+  copy_values(testing::random_tensor({kColumns, 1}, DType::kFloat32, 3),
+              parameters.mutable_view(w));
+  copy_values(testing::random_tensor({1, 1}, DType::kFloat32, 4), parameters.mutable_view(b));
+
+  struct Result {
+    double loss;
+    std::string eta, dw, db;
+    bool operator==(const Result&) const = default;
+  };
+  const auto run = [&](const Executor& executor, Index rows) {
+    Workspace workspace = executor.make_workspace(plan, rows);
+    Bindings bindings(plan);
+    bindings.input(x, testing::first_rows(in, rows)).parameters(parameters);
+    bindings.input(target, testing::first_rows(wanted, rows));
+    executor.run(workspace, bindings);
+    return std::pair{Result{workspace.loss(), bytes(workspace.output(eta)),
+                            bytes(workspace.gradient(w)), bytes(workspace.gradient(b))},
+                     testing::elements(workspace.gradient(w))};
+  };
+  const auto [serial, gradient] = run(Executor(), kRows);
+  for (const int threads : {1, 2, 3, 8}) {
+    EXPECT_TRUE(run(Executor(threads), kRows).first == serial) << threads << " threads";
+  }
+  const Result few = run(Executor(), 100).first;
+  EXPECT_EQ(few.eta, serial.eta.substr(0, few.eta.size()));
+
+  std::vector<long double> expected(kColumns);
+  const std::vector<double> weights = testing::elements(parameters.view(w));
+  const long double bias = testing::elements(parameters.view(b)).front();
+  for (Index i = 0; i < kRows; ++i) {
+    const float* const row = in.as<float>().row(i);
+    long double error = bias - static_cast<long double>(*wanted.as<float>().row(i));
+    for (std::size_t j = 0; j < kColumns; ++j)
+      error += static_cast<long double>(row[j]) * weights[j];
+    for (std::size_t j = 0; j < kColumns; ++j) expected[j] += 2 * error * row[j] / kRows;
+  }
+  for (std::size_t j = 0; j < kColumns; ++j) {
+    EXPECT_NEAR(gradient[j], static_cast<double>(expected[j]), 1e-5) << j;
+  }
+}
+
 #if defined(__x86_64__)
 
 constexpr unsigned kFlushToZero = 0x8000;

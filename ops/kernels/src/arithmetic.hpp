@@ -44,8 +44,14 @@ void scale_into(Value<B> alpha, In<B> x, Out<B> y, bool accumulate) {
 
 template <class B>
 void add_bias(In<B> x, const Value<B>* bias, Out<B> y) {
-  if (x.columns == 1) {  // no vector to fill
-    for (Index i = 0; i < x.rows; ++i) *y.row(i) = *x.row(i) + *bias;
+  if (x.columns == 1) {
+    Index i = 0;
+    if (x.ld == 1 && y.ld == 1) {
+      for (const B b(*bias); i + kLanes<B> <= x.rows; i += kLanes<B>) {
+        (B::load_unaligned(x.row(i)) + b).store_unaligned(y.row(i));
+      }
+    }
+    for (; i < x.rows; ++i) *y.row(i) = *x.row(i) + *bias;
     return;
   }
   for (Index i = 0; i < x.rows; ++i) {
@@ -55,11 +61,35 @@ void add_bias(In<B> x, const Value<B>* bias, Out<B> y) {
   }
 }
 
+/// A single column of fewer rows is summed row by row, which takes no longer then.
+inline constexpr Index kShortColumn = 16;
+
+/// add(vector) for the rows of a single column, a vector at a time, with 0 where there is none.
+template <class B, class Add>
+[[gnu::always_inline]] inline void for_each_vector_of_column(In<B> x, Add add) {
+  if (x.ld == 1) {
+    for_each_vector<B>(
+        x.rows, [&](Index i, auto lanes) CHAINRULE_INLINE_BODY { add(lanes.load(x.row(i))); });
+    return;
+  }
+  for (Index i = 0; i < x.rows; i += kLanes<B>) {
+    Value<B> values[kLanes<B>] = {};
+    for (Index l = 0; l < std::min(kLanes<B>, x.rows - i); ++l) values[l] = *x.row(i + l);
+    add(B::load_unaligned(values));
+  }
+}
+
 template <class B>
 void column_sum(In<B> x, Value<B>* out, bool accumulate) {
-  if (x.columns == 1) {  // no vector to fill
+  if (x.columns == 1) {
     Value<B> sum = accumulate ? *out : Value<B>(0);
-    for (Index i = 0; i < x.rows; ++i) sum += *x.row(i);
+    if (x.rows < kShortColumn) {
+      for (Index i = 0; i < x.rows; ++i) sum += *x.row(i);
+    } else {
+      B lanes(Value<B>(0));
+      for_each_vector_of_column<B>(x, [&](B rows) { lanes = lanes + rows; });
+      sum += reduce_sum(lanes);
+    }
     *out = sum;
     return;
   }
@@ -87,7 +117,13 @@ void column_sum(In<B> x, Value<B>* out, bool accumulate) {
 template <class B>
 void column_sum_double(In<B> x, double* out) {
   if (x.columns == 1) {
-    for (Index i = 0; i < x.rows; ++i) *out += static_cast<double>(*x.row(i));
+    if (x.rows < kShortColumn) {
+      for (Index i = 0; i < x.rows; ++i) *out += static_cast<double>(*x.row(i));
+    } else {
+      WideSum<B> lanes;
+      for_each_vector_of_column<B>(x, [&](B rows) { lanes.add(rows); });
+      *out += lanes.total();
+    }
     return;
   }
   for_each_vector<B>(x.columns, [&](Index j, auto lanes) CHAINRULE_INLINE_BODY {

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <type_traits>
+#include <utility>
 
 #include "arithmetic.hpp"
 #include "chainrule/kernels/kernel_table.hpp"
@@ -29,9 +32,21 @@ struct Product {
   Out<B> c;
   bool accumulate;
   GemmFinish<Value<B>> finish;
+  Index ahead = 0;  ///< of every tile, where it is not 0; see GemmTile
 
   Index inner() const { return b.rows; }
 };
+
+/// Of x^T times a column x may be one block of the rows of a large batch: how far the rows are that
+/// the calls after this one will read from memory, if they fit L2 beside these.
+template <class B>
+Index rows_ahead(const Product<B>& p) {
+  constexpr Index kFewRows = 64;
+  constexpr Index kMostBytes = 512 * 1024;
+  const Index distance = p.inner() * p.a.column_stride;
+  const bool fits = distance * static_cast<Index>(sizeof(Value<B>)) <= kMostBytes;
+  return p.inner() >= kFewRows && fits ? distance : 0;
+}
 
 /// The finish of one call, moved from tile to tile.
 template <class B>
@@ -118,12 +133,13 @@ void gemm_block(GemmTile<Value<B>> tile, Index first_row, Index rows, Index colu
   const GemmCut cut(rows, Tiles::most_rows(most_vectors));
   const auto* const a = tile.a;
   auto* const c = tile.c;
+  const Index ahead = tile.ahead;
   for (Index j = 0; j < columns; j += most_columns) {
     const Index width = std::min(columns - j, most_columns);
     tile.a = a;
     tile.c = c + j;
     tile.last = width % kLanes<B>;
-    tile.ahead = j + width < columns ? width : 0;
+    tile.ahead = ahead != 0 ? ahead : j + width < columns ? width : 0;
     if (ending != nullptr) ending->prepare(tile, first_row, j);
     GemmColumn<B>(cut, width).run(tile, [&](Index i, Index height) {
       if (ending != nullptr) {
@@ -152,7 +168,8 @@ GemmTile<Value<B>> as_one_column(const Product<B>& p, const GemmEnding<B>& endin
                           .c_ld = p.c.ld,
                           .inner = p.inner(),
                           .last = p.c.columns % kLanes<B>,
-                          .load_c = p.accumulate};
+                          .load_c = p.accumulate,
+                          .ahead = p.ahead};
   ending.prepare(tile, 0, 0);
   return tile;
 }
@@ -180,10 +197,8 @@ void gemm_transposed(const Product<B>& p) {
   using Tiles = GemmTiles<B>;
   constexpr Index kMostColumns = 4 * kLanes<B>;
   alignas(64) T memory[kGemmRows * kMostColumns];
-  const auto& [a, b, c, accumulate, finish] = p;
+  const auto& [a, b, c, accumulate, finish, ahead] = p;
   const Index width = std::min<Index>(Tiles::most_vectors(c.columns), 4) * kLanes<B>;
-  // A large batch comes by in blocks: fetch the rows behind these.
-  const Index ahead = c.columns == 1 ? b.rows * a.column_stride : 0;
   for (Index i = 0; i < c.rows; i += width) {
     const Index count = std::min(width, c.rows - i);
     const Out<B> part{c.row(i), count, c.columns, c.ld};
@@ -210,34 +225,71 @@ void gemm_transposed(const Product<B>& p) {
   GemmEnding<B>(finish).apply(c, 0);
 }
 
-/// Row r of a times a column, as a sum a lane.
+/// A column that the rows of a are multiplied by; its elements lie one after the other.
 template <class B>
-B dot_row(const Value<B>* row, const Value<B>* column, Index inner) {
-  B sum(Value<B>(0));
-  for_each_vector<B>(inner, [&](Index k, auto lanes) CHAINRULE_INLINE_BODY {
-    sum = fma(lanes.load(row + k), lanes.load(column + k), sum);
-  });
-  return sum;
-}
+struct Column {
+  const Value<B>* data;
+  Index count;
 
-/// c (+)= a times a column, whose elements lie one after the other.
-template <class B>
-void dot_rows(const Value<B>* a, Index a_row, const Value<B>* column, Index inner, Out<B> c,
-              bool accumulate) {
+  /// A sum a lane.
+  B times(const Value<B>* row) const {
+    B sum(Value<B>(0));
+    for_each_vector<B>(count, [&](Index k, auto lanes) CHAINRULE_INLINE_BODY {
+      sum = fma(lanes.load(row + k), lanes.load(data + k), sum);
+    });
+    return sum;
+  }
+};
+
+/// One of V vectors, in registers: half the loads of a row, and the same bits. Last is the access
+/// to the last vector.
+template <class B, int V, class Last>
+class ShortColumn {
+ public:
+  explicit ShortColumn(const Column<B>& column) {
+    if constexpr (!std::is_empty_v<Last>) last_.count = column.count - (V - 1) * kLanes<B>;
+    unrolled<V>([&](auto v) CHAINRULE_INLINE_BODY { values_[v] = load(column.data, v); });
+  }
+
+  B times(const Value<B>* row) const {
+    B sum(Value<B>(0));
+    unrolled<V>([&](auto v) CHAINRULE_INLINE_BODY { sum = fma(load(row, v), values_[v], sum); });
+    return sum;
+  }
+
+ private:
+  B load(const Value<B>* from, auto v) const {
+    return v + 1 < V ? B::load_unaligned(from + v * kLanes<B>) : last_.load(from + v * kLanes<B>);
+  }
+
+  Last last_{};
+  B values_[V];
+};
+
+/// c (+)= a times a column.
+template <class B, class AnyColumn>
+[[gnu::always_inline]] inline void dot_rows(const Value<B>* a, Index a_row, const AnyColumn& column,
+                                            Out<B> c, bool accumulate) {
   constexpr int kWidth = static_cast<int>(kLanes<B>);
   Index i = 0;
   for (; i + kWidth <= c.rows; i += kWidth) {
     B sums[kWidth];
-    for (int r = 0; r < kWidth; ++r) sums[r] = dot_row<B>(a + (i + r) * a_row, column, inner);
+    for (int r = 0; r < kWidth; ++r) sums[r] = column.times(a + (i + r) * a_row);
+    const B folded = fold_all(sums, Plus{});
+    if (c.ld == 1) {
+      const B total = accumulate ? B::load_unaligned(c.row(i)) + folded : folded;
+      total.store_unaligned(c.row(i));
+      continue;
+    }
     alignas(64) Value<B> totals[kWidth];
-    fold_all(sums, Plus{}).store_unaligned(totals);
+    folded.store_unaligned(totals);
     for (int r = 0; r < kWidth; ++r) {
       Value<B>& to = *c.row(i + r);
       to = accumulate ? to + totals[r] : totals[r];
     }
   }
   for (; i < c.rows; ++i) {
-    const Value<B> total = reduce_sum(dot_row<B>(a + i * a_row, column, inner));
+    const Value<B> total = reduce_sum(column.times(a + i * a_row));
     *c.row(i) = accumulate ? *c.row(i) + total : total;
   }
 }
@@ -245,7 +297,7 @@ void dot_rows(const Value<B>* a, Index a_row, const Value<B>* column, Index inne
 /// c of one column: a row's bits depend on the inner dimension alone here as well.
 template <class B>
 void gemm_dot(const Product<B>& p) {
-  const auto& [a, b, c, accumulate, finish] = p;
+  const auto& [a, b, c, accumulate, finish, ahead] = p;
   alignas(64) Value<B> copied[kGemmInnerBlock];
   Index k = 0;
   do {
@@ -255,22 +307,46 @@ void gemm_dot(const Product<B>& p) {
       for (Index l = 0; l < depth; ++l) copied[l] = *b.row(k + l);
       column = copied;
     }
-    dot_rows<B>(a.data + k, a.row_stride, column, depth, c, accumulate || k > 0);
+    dot_rows<B>(a.data + k, a.row_stride, Column<B>{column, depth}, c, accumulate || k > 0);
     k += depth;
   } while (k < b.rows);
   GemmEnding<B>(finish).apply(c, 0);
 }
 
-/// The same of a short column whose elements lie one after the other.
-template <class B>
-void gemm_dot_dense(const Product<B>& p) {
-  dot_rows<B>(p.a.data, p.a.row_stride, p.b.data, p.inner(), p.c, p.accumulate);
+template <class B, int V, class Last>
+void gemm_dot_short(const Product<B>& p) {
+  const ShortColumn<B, V, Last> column({p.b.data, p.inner()});
+  dot_rows<B>(p.a.data, p.a.row_stride, column, p.c, p.accumulate);
   GemmEnding<B>(p.finish).apply(p.c, 0);
 }
 
+/// gemm_dot_short() by the vectors of the column.
+template <class B>
+class ShortDots {
+ public:
+  using Function = void (*)(const Product<B>&);
+
+  static bool fit(const Product<B>& p) {
+    return p.b.ld == 1 && p.inner() > 0 && p.inner() <= kMostVectors * kLanes<B>;
+  }
+  static Function of(Index inner) {
+    const Index vectors = (inner + kLanes<B> - 1) / kLanes<B>;
+    return kFunctions[static_cast<std::size_t>(vectors - 1)][inner % kLanes<B> != 0 ? 1 : 0];
+  }
+
+ private:
+  static constexpr int kMostVectors = 8;
+
+  static constexpr auto kFunctions = []<int... V>(std::integer_sequence<int, V...>) {
+    return std::array<std::array<Function, 2>, kMostVectors>{
+        {{&gemm_dot_short<B, V + 1, Whole<B>>, &gemm_dot_short<B, V + 1, Tail<B>>}...}};
+  }
+  (std::make_integer_sequence<int, kMostVectors>{});
+};
+
 template <class B>
 void gemm_tiles(const Product<B>& p) {
-  const auto& [a, b, c, accumulate, finish] = p;
+  const auto& [a, b, c, accumulate, finish, ahead] = p;
   const Index inner = p.inner();
   const GemmEnding<B> ending(finish);
   for (Index i = 0; i < c.rows; i += kGemmRowBlock) {
@@ -287,7 +363,8 @@ void gemm_tiles(const Product<B>& p) {
                      .c_ld = c.ld,
                      .inner = depth,
                      .last = 0,
-                     .load_c = accumulate || k > 0},
+                     .load_c = accumulate || k > 0,
+                     .ahead = ahead},
                     i, rows, c.columns, k + depth == inner ? &ending : nullptr);
       k += depth;
     } while (k < inner);
@@ -302,7 +379,8 @@ Product<B> along_row(const Product<B>& p) {
                  .b = {p.a.data, p.inner(), p.c.rows, p.a.column_stride},
                  .c = {p.c.data, 1, p.c.rows, p.c.rows},
                  .accumulate = p.accumulate,
-                 .finish = p.finish};
+                 .finish = p.finish,
+                 .ahead = p.ahead};
   MatrixView<Value<B>>& w = row.finish.descending;
   if (w.data != nullptr) w = {w.data, 1, w.rows, w.rows};
   return row;
@@ -322,10 +400,10 @@ PreparedCall prepare_gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accum
   Product<B> p{a, b, c, accumulate, finish};
   // Of a matrix with one column both strides may be 1: then it makes no difference.
   if (c.columns == 1 && a.column_stride == 1 && a.row_stride != 1) {
-    const bool dense = b.ld == 1 && p.inner() <= kGemmInnerBlock;
-    if (dense) return [p] { gemm_dot_dense<B>(p); };
+    if (ShortDots<B>::fit(p)) return [p, dot = ShortDots<B>::of(p.inner())] { dot(p); };
     return [p] { gemm_dot<B>(p); };
   }
+  if (c.columns == 1 && a.row_stride == 1) p.ahead = rows_ahead<B>(p);
   if (is_column_in_row<B>(p)) p = along_row<B>(p);
   const bool narrow = p.a.row_stride == 1 && p.c.rows > 1 && p.c.columns > 0 &&
                       p.c.columns < kLanes<B> && p.c.columns <= kGemmRows;

@@ -70,19 +70,21 @@ void gemm_tile(const GemmTile<Value<B>>& tile) {
   unrolled<kGroups>([&](auto g) { a[g] = tile.a + 3 * g * row; });
   const T* b = tile.b;
   if (tile.descending != nullptr) {
-    unrolled<R>([&](auto r) {
-      unrolled<V>([&](auto v) {
+    unrolled<R>([&](auto r) CHAINRULE_INLINE_BODY {
+      unrolled<V>([&](auto v) CHAINRULE_INLINE_BODY {
         __builtin_prefetch(tile.descending + r * tile.descending_ld + v * kWidth, 1);
       });
     });
   }
   for (Index k = 0; k < tile.inner; ++k) {
-    // Of rows of x (gemm_transposed) the hardware fetches the rest itself, faster than by a request
-    // a line.
-    constexpr int kEvery = R == 1 && V <= 4 ? 4 : 1;
-    unrolled<V>([&](auto v) {
-      if constexpr (v % kEvery == 0) __builtin_prefetch(b + tile.ahead + v * kWidth, 0, 2);
-    });
+    // Of rows of x (rows_ahead()) the hardware fetches the rest, faster than by a request a line.
+    // A lambda that only fetches must be inlined at once: compilers drop calls without effects.
+    constexpr int kEvery = R == 1 ? 2 : 1;
+    if (R > 1 || tile.ahead != 0) {
+      unrolled<V>([&](auto v) CHAINRULE_INLINE_BODY {
+        if constexpr (v % kEvery == 0) __builtin_prefetch(b + tile.ahead + v * kWidth, 0, 2);
+      });
+    }
     B b_row[V];
     unrolled<V>([&](auto v) { b_row[v] = load_vector(b, v); });
     unrolled<R>([&](auto r) {

@@ -21,16 +21,18 @@ using Out = MatrixView<Value<B>>;
 /// body(std::integral_constant) for 0 .. N - 1: compilers keep arrays in registers only where every
 /// index is a constant from the start.
 template <int N, class Body>
-void unrolled(Body body) {
-  [&]<int... I>(std::integer_sequence<int, I...>) { (body(std::integral_constant<int, I>{}), ...); }
+[[gnu::always_inline]] inline void unrolled(Body body) {
+  [&]<int... I>(std::integer_sequence<int, I...>) CHAINRULE_INLINE_BODY {
+    (body(std::integral_constant<int, I>{}), ...);
+  }
   (std::make_integer_sequence<int, N>{});
 }
 
 /// The lanes of one vector a lane folded by op, each with the bits of fold(). Interleaving two
 /// vectors brings the halves of both under each other: once a level of the tree.
 template <class B, class Op, int Half = static_cast<int>(kLanes<B>) / 2>
-B fold_all(B* x, Op op) {
-  unrolled<Half>([&](auto i) {
+[[gnu::always_inline]] inline B fold_all(B* x, Op op) {
+  unrolled<Half>([&](auto i) CHAINRULE_INLINE_BODY {
     const auto [low, high] = interleave(x[i], x[i + Half]);
     x[i] = op(low, high);
   });

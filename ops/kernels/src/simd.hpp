@@ -200,6 +200,14 @@ class WideSum {
     }
   }
   B value() const { return scaled(1.0); }
+  /// Of all lanes, in a fixed tree.
+  double total() const {
+    if constexpr (kWide) {
+      return reduce_sum(low_ + high_);
+    } else {
+      return reduce_sum(low_);
+    }
+  }
   void store_to(double* to) const {
     low_.store_unaligned(to);
     if constexpr (kWide) high_.store_unaligned(to + kLanes<D>);

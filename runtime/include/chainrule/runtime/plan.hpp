@@ -85,13 +85,15 @@ class CHAINRULE_API Plan {
   const KernelTable& kernels() const noexcept;
   /// Peak bytes of a workspace for batches of up to `rows` rows on `threads` threads.
   Index workspace_bytes(Index rows, int threads) const;
-  /// Rows of one block when the batch has `rows` rows; a function of `rows` alone.
+  /// Rows of one block when the batch has `rows` rows, a function of `rows` alone. Of more than
+  /// 65536 rows it is the least: where all values of the graph take few bytes a row, blocks have up
+  /// to four times as many, a function of the graph and of `rows`.
   static Index block_rows(Index rows) noexcept;
   /// The most blocks that any batch of up to `rows` rows is cut into.
   static Index max_blocks(Index rows) noexcept;
   /// The most rows that a worker carries through a segment at a time: some blocks in a row, so that
   /// weights are read seldom. Unlike blocks, how many depends on the threads; no bit does.
-  static Index max_stripe_rows(Index rows) noexcept;
+  Index max_stripe_rows(Index rows) const noexcept;
   /// Floating-point operations of one run over `rows` rows (forward, backward, weight gradients and
   /// tangents).
   double flops(Index rows) const noexcept;

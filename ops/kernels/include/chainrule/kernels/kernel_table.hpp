@@ -156,9 +156,9 @@ struct Kernels {
   void (*scale_into)(T alpha, In x, Out y, bool accumulate);
   /// y = x + bias, bias broadcast over the rows; y may be x.
   void (*add_bias)(In x, const T* bias, Out y);
-  /// out (+)= column sums of x, rows added in ascending order.
+  /// out (+)= column sums of x, rows in ascending order; of one column of 16 or more, in lanes.
   void (*column_sum)(In x, T* out, bool accumulate);
-  /// out[j] += sum of x(i, j) in double, rows in ascending order.
+  /// out[j] += sum of x(i, j) in double, added in the same order.
   void (*column_sum_double)(In x, double* out);
   /// out(i, 0) (+)= sum of row i.
   void (*row_sum)(In x, Out out, bool accumulate);
