@@ -17,11 +17,9 @@ constexpr Index kAlwaysRefined = 4;
 constexpr Index kMostUnknowns = 260;  // a step solves for them all
 constexpr int kSteps = 60;
 constexpr Index kCostly = 500;  // units
-// When the budget ends: sizes, and floating-point operations, some 10^9 a second.
-constexpr Index kEverySize = 40;
+// When the budget ends: floating-point operations, some 10^9 or 10^10 a second.
 constexpr double kWorkOfSize = 1e8;
-constexpr double kWorkOfAll = 1.5e10;
-constexpr double kMostGain = 1e5;  // that a refinement may be hoped to take off the error
+constexpr double kMostWork = 3e10;  // of drawing, and of refining
 
 struct Trial {
   ShallowNetwork network;
@@ -75,7 +73,7 @@ class TanhSearch {
         return result;
       goal /= 2;  // that certificate has been seen, the next is a new one
     }
-    if (thorough_) refine_small(best, rungs, goal);
+    if (thorough_) refine_small(best, rungs.back(), goal);
     return certified(best);
   }
 
@@ -115,44 +113,33 @@ class TanhSearch {
     return refined;
   }
 
-  // Out of budget: refines networks of every small size, from several draws and from the last
-  // size's best. What it does for a size is the same for every budget, so that more units do not
-  // end with a larger error.
-  void refine_small(Trial& best, const std::vector<Index>& rungs, double goal) {
+  // Out of budget: looks at networks of every small size, and refines them from several draws and
+  // from the last size's best. What it does for a size is the same for every budget, so that more
+  // units do not end with a larger error.
+  void refine_small(Trial& best, Index most, double goal) const {
     Trial last;
-    double work = 0;
-    for (const Index units : small_sizes(rungs)) {
+    double drawing = 0, refining = 0;
+    for (Index units = 1; units <= most && unknowns(units) <= kMostUnknowns; ++units) {
       const SearchSamples samples{target_.training(units), target_.selection(units)};
-      const double each = refinement_work(units, samples.training.size());
+      drawing += static_cast<double>(designs_.size()) * work_of_qr(units + 1, samples);
+      if (drawing > kMostWork) return;
       std::vector<Trial> starts = draw_all(units, samples);
+      if (starts.front().error < best.error) best = starts.front();
+      const double each = kSteps * work_of_qr(unknowns(units) + 1, samples);
       const double affordable = std::max(1.0, kWorkOfSize / each);
       if (affordable < static_cast<double>(starts.size())) {
         starts.resize(static_cast<std::size_t>(affordable));
       }
       if (last.network.units() > 0) starts.push_back(grown(last, starts.front(), samples));
       for (const Trial& start : starts) {
-        if (start.error > kMostGain * best.error) continue;
-        work += each;
-        if (work > kWorkOfAll) return;
+        refining += each;
+        if (refining > kMostWork) break;
         Trial refined = refine(start, samples, goal);
         if (refined.error < best.error) best = refined;
         if (refined.error < last.error) last = std::move(refined);
-        if (best.error <= goal) return;
       }
+      if (best.error <= goal) return;
     }
-  }
-
-  // Every one up to kEverySize, then the rungs.
-  std::vector<Index> small_sizes(const std::vector<Index>& rungs) const {
-    std::vector<Index> sizes;
-    for (Index units = 1; units <= std::min(rungs.back(), kEverySize); ++units) {
-      sizes.push_back(units);
-    }
-    for (const Index units : rungs) {
-      if (units > kEverySize) sizes.push_back(units);
-    }
-    std::erase_if(sizes, [&](Index units) { return unknowns(units) > kMostUnknowns; });
-    return sizes;
   }
 
   // The trial with units of another one added, as many as that has.
@@ -173,10 +160,10 @@ class TanhSearch {
     return trial;
   }
 
-  // Floating-point operations, those of the QR decompositions.
-  double refinement_work(Index units, Index samples) const {
-    const auto columns = static_cast<double>(unknowns(units) + 1);
-    return 2.0 * kSteps * columns * columns * (static_cast<double>(samples) + columns);
+  // Floating-point operations; a step of the refinement has rows for its damping too.
+  static double work_of_qr(Index columns, const SearchSamples& samples) {
+    const auto n = static_cast<double>(columns);
+    return 2 * n * n * (static_cast<double>(samples.training.size()) + n);
   }
 
   Index unknowns(Index units) const {

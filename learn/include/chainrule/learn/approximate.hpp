@@ -69,8 +69,8 @@ struct Approximation {
 /// ladder of numbers of units and of slope scales; in one variable centres and slopes follow the
 /// scale on which f changes, so that they cluster geometrically at kinks. The output layer is the
 /// solution of a linear least-squares problem by QR with column pivoting
-/// (solve_least_squares()); where the error is near epsilon, for few units, and of networks of up
-/// to 40 units or so when the units allowed do not suffice, the Levenberg-Marquardt method moves
+/// (solve_least_squares()); where the error is near epsilon, for few units, and of networks of
+/// some dozens of units when the units allowed do not suffice, the Levenberg-Marquardt method moves
 /// the hidden units as well, the output layer solved anew at each step (variable projection: Golub
 /// & Pereyra 1973). ReLU: the fewest pieces of a continuous piecewise linear function in the tube f
 /// +- 0.98 epsilon, a minimum-link path (Imai & Iri 1986; Suri 1986), and of those nearly the
