@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <string_view>
 #include <utility>
 
 #include "chainrule/core/error.hpp"
@@ -24,9 +26,18 @@ using internal::kTanhUnits;
 void check_domain(const Domain& domain) {
   if (domain.empty()) throw ArgumentError("approximate: got a domain of no variables");
   for (const auto& [low, high] : domain) {
-    if (low < high && std::isfinite(high - low)) continue;
-    throw ArgumentError(fmt::format(
-        "approximate: got the interval [{}, {}], expected finite ends, low < high", low, high));
+    const auto fail = [low = low, high = high](std::string_view expected) {
+      throw ArgumentError(
+          fmt::format("approximate: got the interval [{}, {}], expected {}", low, high, expected));
+    };
+    if (!(low < high) || !std::isfinite(low) || !std::isfinite(high)) {
+      fail("finite ends, low < high");
+    }
+    if (!std::isfinite(high - low)) fail("a width that float64 can hold");
+    const double farthest = std::max(std::abs(low), std::abs(high));
+    if (high - low < 1000 * std::numeric_limits<double>::epsilon() * farthest) {
+      fail("a thousand numbers of float64 in between");
+    }
   }
 }
 
@@ -50,13 +61,13 @@ class LineApproximation {
 
  private:
   CertifiedNetwork find() const {
-    if (options_.units == ApproximationUnits::kTanh) return tanh_network(budget(kTanhUnits));
+    if (options_.units == ApproximationUnits::kTanh) return tanh_network(budget(kTanhUnits), true);
     if (options_.units == ApproximationUnits::kRelu) return relu_network(fit_relu(0));
     // As a rule kinks are for ReLU and smooth functions for tanh.
     const internal::ReluFit fit = fit_relu(0);
     const Index fewer = fit.within ? fit.network.units() - 1 : budget(kTanhUnits);
     if (fewer == 0) return relu_network(fit);
-    CertifiedNetwork smooth = tanh_network(std::min(budget(kTanhUnits), fewer));
+    CertifiedNetwork smooth = tanh_network(std::min(budget(kTanhUnits), fewer), !fit.within);
     if (smooth.certificate.sup_error <= std::max(epsilon_, fit.within ? 0 : fit.error)) {
       return smooth;
     }
@@ -66,9 +77,9 @@ class LineApproximation {
 
   Index budget(Index usual) const { return internal::units_allowed(options_.max_units, usual); }
 
-  CertifiedNetwork tanh_network(Index most) const {
+  CertifiedNetwork tanh_network(Index most, bool thorough) const {
     const auto target = internal::line_target(f_, domain_[0], resolution_, key_);
-    return internal::search_tanh(*target, epsilon_, most, derive(key_, 1));
+    return internal::search_tanh(*target, epsilon_, most, derive(key_, 1), thorough);
   }
 
   internal::ReluFit fit_relu(int attempt) const {
@@ -103,8 +114,8 @@ Approximation approximate_in_box(const ScalarFunction& f, const Domain& domain, 
   const RandomKey key{.seed = options.seed};
   const auto target = internal::box_target(f, domain, key);
   const Index most = internal::units_allowed(options.max_units, internal::kTanhUnitsInBox);
-  return internal::to_approximation(internal::search_tanh(*target, epsilon, most, derive(key, 1)),
-                                    epsilon);
+  return internal::to_approximation(
+      internal::search_tanh(*target, epsilon, most, derive(key, 1), true), epsilon);
 }
 
 }  // namespace

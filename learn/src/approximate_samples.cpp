@@ -107,7 +107,7 @@ Approximation approximate(const Dataset& data, double epsilon, const Approximate
   if (options.units != ApproximationUnits::kRelu) {
     best = internal::search_tanh(*target, epsilon,
                                  allowed(line ? internal::kTanhUnits : internal::kTanhUnitsInBox),
-                                 derive({.seed = options.seed}, 1));
+                                 derive({.seed = options.seed}, 1), true);
   }
   if (line && options.units != ApproximationUnits::kTanh) {
     CertifiedNetwork other = relu_from_samples(*target, epsilon, allowed(internal::kReluUnits));

@@ -69,12 +69,18 @@ class Inspector {
   Certificate found_;
 };
 
-// Both sides of x, from a tenth of the width down to 1e-14 of it.
+// Both sides of x, from a tenth of the width down to 1e-14 of it, or to the numbers next to x if
+// they are farther away.
 void add_graded(std::vector<double>& points, double x, Interval domain) {
   const double width = domain.high - domain.low;
   points.push_back(x);
+  const double below = std::nextafter(x, domain.low), above = std::nextafter(x, domain.high);
   for (int i = 4; i <= 56; ++i) {
     const double distance = width * std::pow(10, -i / 4.0);
+    if (distance < std::max(x - below, above - x)) {
+      points.insert(points.end(), {below, above});
+      break;
+    }
     points.push_back(x - distance);
     points.push_back(x + distance);
   }

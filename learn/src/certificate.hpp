@@ -18,7 +18,7 @@ struct Certificate {
 
 /// In one variable: 20,000 random points spread evenly, eleven in each gap between `fitted`
 /// (ascending), knots, middles between knots, both sides of knots and singularities down to 1e-14
-/// of the domain's width, and a local search.
+/// of the domain's width (far from 0 to the numbers next to them), and a local search.
 Certificate certify_on_line(const ScalarFunction& f, Interval domain, const ShallowNetwork& network,
                             std::span<const double> fitted, std::span<const double> singularities,
                             RandomKey key);

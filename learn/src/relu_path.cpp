@@ -34,6 +34,10 @@ class HullChain {
   explicit HullChain(int sign) : sign_(sign) {}
 
   void add(Point p) {
+    if (!chain_.empty() && !(chain_.back().x < p.x)) {  // of two above each other the nearer one
+      if (sign_ * p.y >= sign_ * chain_.back().y) return;
+      chain_.pop_back();
+    }
     while (chain_.size() > 1 && sign_ * slope_between(chain_[chain_.size() - 2], chain_.back()) >=
                                     sign_ * slope_between(chain_.back(), p)) {
       chain_.pop_back();
@@ -41,21 +45,24 @@ class HullChain {
     chain_.push_back(p);
   }
   // Of the lines from points of the chain to p, behind all of them, the one that passes on the far
-  // side of the others; -inf or inf without points.
+  // side of the others; -inf or inf without points before p.
   double tangent_slope(Point p) const noexcept {
+    const auto slope_from = [&](Point a) {
+      return a.x < p.x ? slope_between(a, p) : -sign_ * kUnbounded;
+    };
     if (chain_.empty()) return -sign_ * kUnbounded;
     std::size_t low = 0, high = chain_.size() - 1;
     while (low < high) {
       const std::size_t middle = (low + high) / 2;
-      const double here = slope_between(chain_[middle], p);
-      const double next = slope_between(chain_[middle + 1], p);
+      const double here = slope_from(chain_[middle]);
+      const double next = slope_from(chain_[middle + 1]);
       if (sign_ * next > sign_ * here) {
         low = middle + 1;
       } else {
         high = middle;
       }
     }
-    return slope_between(chain_[low], p);
+    return slope_from(chain_[low]);
   }
 
  private:
@@ -184,21 +191,34 @@ double largest_distance(const Polyline& path, const Polyline& points) {
   return largest;
 }
 
-// The path with its knots and ends moved onto points nearby, where that is no farther off: exact
-// for functions that are piecewise linear themselves.
-Polyline snapped(const Polyline& path, const Polyline& points) {
+// The path with its knots and ends moved onto points nearby, those of `kinks` (ascending) before
+// others; nothing when there are none for each.
+std::optional<Polyline> moved_onto(const Polyline& points, const Polyline& path,
+                                   std::span<const double> kinks) {
   const double reach = 1e-9 * (points.x.back() - points.x.front());
   Polyline moved;
-  for (const double x : path.x) {
+  for (double x : path.x) {
+    const auto kink = std::lower_bound(kinks.begin(), kinks.end(), x - reach);
+    if (kink != kinks.end() && *kink <= x + reach) x = *kink;
     const auto above = std::lower_bound(points.x.begin(), points.x.end(), x);
     auto i = static_cast<std::size_t>(above - points.x.begin());
     if (i == points.size() || (i > 0 && x - points.x[i - 1] < points.x[i] - x)) --i;
-    if (std::abs(points.x[i] - x) > reach) return path;
-    if (!moved.x.empty() && points.x[i] <= moved.x.back()) return path;
+    if (std::abs(points.x[i] - x) > reach) return std::nullopt;
+    if (!moved.x.empty() && points.x[i] <= moved.x.back()) return std::nullopt;
     moved.x.push_back(points.x[i]);
     moved.y.push_back(points.y[i]);
   }
-  return largest_distance(moved, points) <= largest_distance(path, points) ? moved : path;
+  return moved;
+}
+
+// Moved where that is no farther off: exact for functions that are piecewise linear themselves.
+Polyline snapped(const Polyline& path, const Polyline& points, std::span<const double> kinks) {
+  Polyline best = path;
+  for (const auto& onto : {std::span<const double>(), kinks}) {
+    const std::optional<Polyline> moved = moved_onto(points, path, onto);
+    if (moved && largest_distance(*moved, points) <= largest_distance(best, points)) best = *moved;
+  }
+  return best;
 }
 
 double magnitude_of(const Polyline& points) {
@@ -225,7 +245,7 @@ ReluFit fit_of(const Polyline& path, const Polyline& points) {
 ReluFit narrowest(const Polyline& points, double low, double high, Index units, int steps) {
   ReluFit best = fit_of(fewest_pieces(points, high), points);
   for (int i = 0; i < steps; ++i) {
-    const double middle = std::sqrt(low * high);
+    const double middle = std::sqrt(low) * std::sqrt(high);
     ReluFit trial = fit_of(fewest_pieces(points, middle), points);
     if (is_fit(trial.network, middle, units)) {
       best = std::move(trial);
@@ -251,13 +271,64 @@ ReluFit fit_in_tube(const Polyline& points, double tube, double least_tube, Inde
 
 // Of functions that are piecewise linear to rounding: the network of at most `units` units, if that
 // can be.
-std::optional<ReluFit> fit_exactly(const Polyline& points, Index units) {
+std::optional<ReluFit> fit_exactly(const Polyline& points, std::span<const double> kinks,
+                                   Index units) {
   const double magnitude = magnitude_of(points);
   const double tube = std::max(4e-14 * magnitude, 1e-300);
-  const Polyline path = snapped(fewest_pieces(points, tube), points);
+  const Polyline path = snapped(fewest_pieces(points, tube), points, kinks);
   ReluFit fit = fit_of(path, points);
   fit.within = true;
   if (fit.network.units() > units) return std::nullopt;
+  return fit;
+}
+
+// Points of a function, straight lines between them within a tolerance of it.
+struct SampledLine {
+  Polyline points;
+  double tolerance;
+};
+
+// So many of them that a tube of epsilon has room for what they miss; nothing when they are too
+// many, or would follow the function's rounding.
+std::optional<SampledLine> sample_for(const ScalarFunction& f, const Resolution& resolution,
+                                      double epsilon, double rounding) {
+  constexpr std::size_t kMostPoints = 400'000;
+  for (const double tolerance : {epsilon / 100, epsilon / 25}) {
+    if (tolerance < rounding) continue;
+    if (auto points = sample_polyline(f, resolution, tolerance, kMostPoints)) {
+      return SampledLine{std::move(*points), tolerance};
+    }
+  }
+  return std::nullopt;
+}
+
+// For an epsilon out of reach: several points for each of the pieces that there may be. From coarse
+// to fine, where each try costs more than the last.
+SampledLine sample_for_pieces(const ScalarFunction& f, const Resolution& resolution, double epsilon,
+                              Index pieces) {
+  const std::size_t most = 8 * static_cast<std::size_t>(std::clamp<Index>(pieces, 2500, 50'000));
+  double tolerance = std::max(resolution.scale / 1000, epsilon);
+  std::optional<Polyline> points;
+  while (!(points = sample_polyline(f, resolution, tolerance, most))) tolerance *= 4;
+  while (tolerance > epsilon / 25) {
+    auto finer = sample_polyline(f, resolution, tolerance / 2, most);
+    if (!finer) break;
+    points = std::move(finer);
+    tolerance /= 2;
+  }
+  return {std::move(*points), tolerance};
+}
+
+// Of functions that are piecewise linear to rounding; its error is the network's.
+std::optional<ReluFit> fit_straight(const ScalarFunction& f, const Resolution& resolution,
+                                    double rounding, double epsilon, Index max_units) {
+  constexpr std::size_t kMostPoints = 4000;
+  const auto points = sample_polyline(f, resolution, rounding, kMostPoints);
+  if (!points) return std::nullopt;
+  std::optional<ReluFit> fit = fit_exactly(*points, resolution.singularities, max_units);
+  if (!fit) return std::nullopt;
+  fit->error = sup_error(fit->network, {column_of(points->x), points->y});
+  fit->within = fit->error <= epsilon;
   return fit;
 }
 
@@ -291,7 +362,7 @@ std::optional<Polyline> sample_polyline(const ScalarFunction& f, const Resolutio
   std::sort(starts.begin(), starts.end());
   starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
 
-  const auto value = [&](double x) { return evaluate_function(f, column_of({&x, 1}))[0]; };
+  const auto value = [&](double x) { return evaluate_at(f, {&x, 1}); };
   Polyline result{{starts[0]}, {value(starts[0])}};
   std::vector<Point> ahead;  // ends of intervals to come, the next one last
   for (std::size_t i = starts.size(); i-- > 1;) ahead.push_back({starts[i], value(starts[i])});
@@ -345,25 +416,27 @@ ShallowNetwork to_relu_network(const Polyline& path, double negligible) {
 
 ReluFit fit_relu(const ScalarFunction& f, const Resolution& resolution, double epsilon,
                  Index max_units) {
-  constexpr std::size_t kMostPoints = 400'000, kMostExactPoints = 4000;
-  double tolerance = epsilon / 100;
-  std::optional<Polyline> points;
-  while (!(points = sample_polyline(f, resolution, tolerance, kMostPoints))) tolerance *= 4;
-  const double tube = 0.99 * std::max(epsilon, 25 * tolerance) - tolerance;
-  ReluFit fit = fit_in_tube(*points, tube, 4 * tolerance, max_units);
-  fit.within = fit.within && 25 * tolerance <= epsilon;
-  if (!fit.within) return fit;
   const double rounding = 1e-14 * std::max(resolution.scale, 1e-290);
-  const auto exact = sample_polyline(f, resolution, rounding, kMostExactPoints);
-  if (!exact) return fit;
-  return fit_exactly(*exact, fit.network.units()).value_or(fit);
+  const std::optional<ReluFit> straight = fit_straight(f, resolution, rounding, epsilon, max_units);
+  const bool exact = straight && straight->within;
+  if (const auto samples = sample_for(f, resolution, epsilon, rounding)) {
+    ReluFit fit = fit_in_tube(samples->points, 0.99 * epsilon - samples->tolerance,
+                              4 * samples->tolerance, max_units);
+    if (!exact) return fit;
+    return fit.within && fit.network.units() < straight->network.units() ? fit : *straight;
+  }
+  if (exact) return *straight;
+  const SampledLine samples = sample_for_pieces(f, resolution, epsilon, max_units);
+  const double tube = 4 * samples.tolerance, widest = 2 * magnitude_of(samples.points);
+  const ReluFit fit = narrowest(samples.points, tube, std::max(widest, 2 * tube), max_units, 24);
+  return straight && straight->error <= fit.error ? *straight : fit;
 }
 
 ReluFit fit_relu(const Polyline& points, double epsilon, Index max_units) {
   const double tube = 0.99 * epsilon;
   ReluFit fit = fit_in_tube(points, tube, tube / 16, max_units);
   if (!fit.within) return fit;
-  return fit_exactly(points, fit.network.units()).value_or(fit);
+  return fit_exactly(points, {}, fit.network.units()).value_or(fit);
 }
 
 }  // namespace chainrule::internal

@@ -35,13 +35,11 @@ struct Leaf {
 // How a polynomial through Chebyshev points of a cell does.
 struct CellFit {
   double error = 0;
-  double variation = 0;
+  double bend = 0;  ///< the largest distance from the chord
   double magnitude = 0;
+  double noise = 0;  ///< the error that rounding of x and f may cause
 
-  bool has_structure() const noexcept {
-    constexpr double kNoise = 8 * std::numeric_limits<double>::epsilon();
-    return error > 0.01 * variation && error > kNoise * magnitude;
-  }
+  bool has_structure() const noexcept { return error > 0.01 * bend && error > noise; }
 };
 
 CellFit fit_cell(const ScalarFunction& f, Cell cell) {
@@ -64,8 +62,15 @@ CellFit fit_cell(const ScalarFunction& f, Cell cell) {
 
   CellFit fit;
   const auto [least, most] = std::minmax_element(y.begin(), y.end());
-  fit.variation = *most - *least;
   fit.magnitude = std::max(std::abs(*least), std::abs(*most));
+  const double width = cell.high - cell.low;
+  const double farthest = std::max(std::abs(cell.low), std::abs(cell.high));
+  constexpr double kUnit = std::numeric_limits<double>::epsilon();
+  fit.noise = kUnit * (8 * fit.magnitude + (*most - *least) * (farthest / width));
+  const double slope = (y[kDegree] - y[0]) / width;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    fit.bend = std::max(fit.bend, std::abs(y[i] - y[0] - slope * (at[i] - at[0])));
+  }
   for (std::size_t k = 0; k < checks.size(); ++k) {  // the second barycentric formula
     double above = 0, below = 0;
     for (std::size_t i = 0; i < nodes.size(); ++i) {
@@ -99,17 +104,19 @@ std::vector<Cell> coarse_cells(Cell domain) {
 
 // The number of fewest decimals in [low, high].
 double simplest_in(double low, double high) {
+  if (low <= 0 && high >= 0) return 0;
   const double middle = low + (high - low) / 2;
   double power = 1;
   for (int digits = 0; digits < 17; ++digits, power *= 10) {
-    const double rounded = std::round(middle * power) / power + 0.0;  // no -0
+    const double rounded = std::round(middle * power) / power;
     if (rounded >= low && rounded <= high) return rounded;
   }
   return middle;
 }
 
 // Follows what is no polynomial into ever smaller cells, which overlap, so that it stays away from
-// their ends; the last one that still has it.
+// their ends; the last one that still has it. least_distance() is the least width: halves of what
+// is wider are narrower, which a few numbers of float64 apart need not be.
 Cell zoom(const ScalarFunction& f, Cell cell, double least_width) {
   while (cell.high - cell.low > least_width) {
     const double quarter = (cell.high - cell.low) / 4;
@@ -133,6 +140,7 @@ Cell zoom(const ScalarFunction& f, Cell cell, double least_width) {
 std::vector<double> find_singularities(const ScalarFunction& f, const std::vector<Leaf>& leaves,
                                        Interval domain) {
   const double width = domain.high - domain.low;
+  const double least = least_distance(domain), apart = std::max(1e-9 * width, 16 * least);
   const auto width_of = [](const Leaf& leaf) { return leaf.cell.high - leaf.cell.low; };
   std::vector<double> result;
   for (std::size_t i = 0; i < leaves.size(); ++i) {
@@ -146,12 +154,12 @@ std::vector<double> find_singularities(const ScalarFunction& f, const std::vecto
     const double reach = width_of(start);
     const Cell around{std::max(start.cell.low - reach, domain.low),
                       std::min(start.cell.high + reach, domain.high)};
-    const Cell found = zoom(f, around, 1e-15 * width);
-    if (found.high - found.low > 1e-9 * width) continue;
-    const double slack = std::max(found.high - found.low, 1e-15 * width);
+    const Cell found = zoom(f, around, least);
+    if (found.high - found.low > apart) continue;
+    const double slack = std::max(found.high - found.low, least);
     const double x =
         std::clamp(simplest_in(found.low - slack, found.high + slack), domain.low, domain.high);
-    if (result.empty() || x - result.back() > 1e-9 * width) result.push_back(x);
+    if (result.empty() || x - result.back() > apart) result.push_back(x);
     if (result.size() > kMaxSingularities) return {};  // noise
   }
   return result;
@@ -168,6 +176,12 @@ bool Resolution::graded() const noexcept {
   return most > 8 * least;
 }
 
+double least_distance(Interval domain) noexcept {
+  const double farthest = std::max(std::abs(domain.low), std::abs(domain.high));
+  return std::max(1e-15 * (domain.high - domain.low),
+                  8 * std::numeric_limits<double>::epsilon() * farthest);
+}
+
 Resolution resolve(const ScalarFunction& f, Interval domain, double tolerance) {
   const std::vector<Cell> tree = coarse_cells({domain.low, domain.high});
   const std::size_t half = tree.size() / 2;
@@ -178,19 +192,22 @@ Resolution resolve(const ScalarFunction& f, Interval domain, double tolerance) {
   Resolution result;
   std::vector<Leaf> leaves;
   std::size_t budget = kMaxCells;
+  const double least = least_distance(domain);
+  const auto fits = [&](const CellFit& fit) { return fit.error <= std::max(tolerance, fit.noise); };
   while (!open.empty()) {  // wide cells first, so that the budget is spent evenly
     const auto [cell, node] = open.front();
     open.pop_front();
     const CellFit fit = fit_cell(f, cell);
     result.scale = std::max(result.scale, fit.magnitude);
-    const bool smallest = cell.high - cell.low <= 1e-15 * (domain.high - domain.low);
-    if (fit.error > tolerance && !smallest && budget > 0) {
+    const bool smallest = cell.high - cell.low <= least;
+    if (!fits(fit) && !smallest && budget > 0) {
       --budget;
       whole[node] = false;
       for (const Cell part : parts_of(cell)) open.emplace_back(part, node);
       continue;
     }
-    leaves.push_back({cell, fit.has_structure()});
+    // What is far below the tolerance may be noise.
+    leaves.push_back({cell, fit.error > tolerance / 100 && fit.has_structure()});
   }
   std::sort(leaves.begin(), leaves.end(),
             [](const Leaf& a, const Leaf& b) { return a.cell.low < b.cell.low; });
@@ -199,8 +216,7 @@ Resolution resolve(const ScalarFunction& f, Interval domain, double tolerance) {
   for (const Leaf& leaf : leaves) result.edges.push_back(leaf.cell.low);
   result.edges.push_back(domain.high);
   for (std::size_t node = half; node-- > 1;) {  // joins what one polynomial describes after all
-    whole[node] =
-        whole[2 * node] && whole[2 * node + 1] && fit_cell(f, tree[node]).error <= tolerance;
+    whole[node] = whole[2 * node] && whole[2 * node + 1] && fits(fit_cell(f, tree[node]));
     if (whole[node]) std::erase(result.edges, tree[2 * node].high);
   }
   return result;

@@ -18,6 +18,11 @@ struct Resolution {
   bool graded() const noexcept;
 };
 
+/// The smallest distance on the domain that says something of a function: 1e-15 of the width, and
+/// more than eight numbers of float64, which are farther apart than that when the domain is far
+/// from 0.
+double least_distance(Interval domain) noexcept;
+
 Resolution resolve(const ScalarFunction& f, Interval domain, double tolerance);
 
 /// A piecewise constant density on the cells: the share `grading` spread evenly over cells, the

@@ -39,6 +39,18 @@ void copy_into(TensorView view, std::span<const double> values) {
   }
 }
 
+// The exponent of the largest value: squares of scaled values neither overflow nor vanish.
+int exponent_of(std::span<const double> values) {
+  double largest = 0;
+  for (const double value : values) largest = std::max(largest, std::abs(value));
+  return largest > 0 ? std::ilogb(largest) : 0;
+}
+
+void scale_output(ShallowNetwork& network, int exponent) {
+  for (double& c : network.coefficients) c = std::ldexp(c, exponent);
+  network.constant = std::ldexp(network.constant, exponent);
+}
+
 struct Residual {
   std::vector<double> values;
   double norm = 0;
@@ -215,41 +227,52 @@ void fit_output_layer(ShallowNetwork& network, const SampleSet& samples) {
   units.rows = m;
   fill_units(network, samples.x, units);
   Tensor right = Tensor::from<double>({1, samples.size()}, samples.y);
+  const int exponent = exponent_of(samples.y);
+  double* const y = right.as<double>().row(0);
+  for (Index i = 0; i < samples.size(); ++i) y[i] = std::ldexp(y[i], -exponent);
   solve_least_squares(columns.as<double>(), right.as<double>(), kPivotTolerance);
   const double* const solution = right.as<double>().row(0);
   network.coefficients.assign(solution, solution + m);
   network.constant = solution[m];
+  scale_output(network, exponent);
 }
 
 void refine_hidden_layer(ShallowNetwork& network, const SampleSet& samples, const Domain& domain,
                          double goal, int steps) {
-  Refinement refinement(network, samples, domain);
+  const int exponent = exponent_of(samples.y);
+  SampleSet scaled = samples;
+  for (double& y : scaled.y) y = std::ldexp(y, -exponent);
+  Refinement refinement(network, scaled, domain);
   int idle = 0;
-  for (int i = 0; i < steps && refinement.largest_error() > goal; ++i) {
+  for (int i = 0; i < steps && refinement.largest_error() > std::ldexp(goal, -exponent); ++i) {
     const double gain = refinement.step();
     if (gain >= 1e-3) idle = 0;
     if (gain > 0 && gain < 1e-3) ++idle;
     if (idle > 8 || refinement.stuck()) break;
   }
+  scale_output(network, exponent);
 }
 
 Tensor column_of(std::span<const double> points) {
   return Tensor::from<double>({static_cast<Index>(points.size()), 1}, points);
 }
 
+double evaluate_at(const ScalarFunction& f, std::span<const double> point) {
+  const double value = f(point);
+  if (std::isfinite(value)) return value;
+  // The sign of what is no number would say nothing.
+  throw ArgumentError(
+      fmt::format("approximate: the function is {} at ({}), expected a finite number",
+                  std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value,
+                  fmt::join(point, ", ")));
+}
+
 std::vector<double> evaluate_function(const ScalarFunction& f, const Tensor& x) {
   const auto points = x.as<double>();
   std::vector<double> values(static_cast<std::size_t>(x.rows()));
   for (Index i = 0; i < x.rows(); ++i) {
-    const std::span<const double> point(points.row(i), static_cast<std::size_t>(x.columns()));
-    const double value = f(point);
-    if (!std::isfinite(value)) {
-      throw ArgumentError(
-          fmt::format("approximate: the function is {} at ({}), expected a finite "
-                      "number",
-                      value, fmt::join(point, ", ")));
-    }
-    values[static_cast<std::size_t>(i)] = value;
+    values[static_cast<std::size_t>(i)] =
+        evaluate_at(f, {points.row(i), static_cast<std::size_t>(x.columns())});
   }
   return values;
 }

@@ -59,7 +59,9 @@ void refine_hidden_layer(ShallowNetwork& network, const SampleSet& samples, cons
 
 /// Points as a tensor [n, 1].
 Tensor column_of(std::span<const double> points);
-/// ArgumentError naming the point when a value is not finite.
+/// f there. ArgumentError naming the point when the value is not finite.
+double evaluate_at(const ScalarFunction& f, std::span<const double> point);
+/// The same for rows.
 std::vector<double> evaluate_function(const ScalarFunction& f, const Tensor& x);
 
 }  // namespace chainrule::internal

@@ -17,12 +17,21 @@ constexpr Index kAlwaysRefined = 4;
 constexpr Index kMostUnknowns = 260;  // a step solves for them all
 constexpr int kSteps = 60;
 constexpr Index kCostly = 500;  // units
+// When the budget ends: floating-point operations, some 10^9 or 10^10 a second.
+constexpr double kWorkOfSize = 1e8;
+constexpr double kMostWork = 3e10;  // of drawing, and of refining
 
 struct Trial {
   ShallowNetwork network;
   double error = std::numeric_limits<double>::infinity();
   std::size_t design = 0;
   bool refined = false;
+};
+
+// What networks are fitted to and chosen by.
+struct SearchSamples {
+  SampleSet training;
+  SampleSet selection;
 };
 
 // 1, 2, 3, 4, 5, 6, 8, 10, ..., about a quarter more each, up to `most`.
@@ -40,8 +49,12 @@ std::vector<Index> ladder(Index most) {
 
 class TanhSearch {
  public:
-  TanhSearch(ApproximationTarget& target, double epsilon, RandomKey key)
-      : target_(target), epsilon_(epsilon), key_(key), designs_(target.designs()) {}
+  TanhSearch(ApproximationTarget& target, double epsilon, RandomKey key, bool thorough)
+      : target_(target),
+        epsilon_(epsilon),
+        key_(key),
+        thorough_(thorough),
+        designs_(target.designs()) {}
 
   CertifiedNetwork run(Index max_units) {
     Trial best;
@@ -60,40 +73,109 @@ class TanhSearch {
         return result;
       goal /= 2;  // that certificate has been seen, the next is a new one
     }
+    if (thorough_) refine_small(best, rungs.back(), goal);
     return certified(best);
   }
 
  private:
   Trial fit(Index units, double goal) {
-    const SampleSet training = target_.training(units);
-    const SampleSet selection = target_.selection(units);
-    Trial best;
-    for (std::size_t i = 0; i < designs_.size(); ++i) {
-      if (!worth_trying(units, i)) continue;
-      Trial trial{.network = target_.draw(units, designs_[i], derive(key_, i))};
-      trial.design = i;
-      fit_output_layer(trial.network, training);
-      trial.error = error_of(trial.network, training, selection);
-      if (trial.error < best.error || best.network.units() == 0) best = std::move(trial);
-    }
+    const SearchSamples samples{target_.training(units), target_.selection(units)};
+    Trial best = std::move(draw_all(units, samples).front());
     last_design_ = best.design;
-    const Index unknowns = units * (training.x.columns() + 2);
     const bool near = best.error <= kRefineWithin * epsilon_ || units <= kAlwaysRefined;
-    if (best.error > goal && near && unknowns <= kMostUnknowns) {
-      Trial refined = best;
-      refine_hidden_layer(refined.network, training, target_.domain(), 0.8 * goal, kSteps);
-      refined.error = error_of(refined.network, training, selection);
-      refined.refined = true;
+    if (best.error > goal && near && unknowns(units) <= kMostUnknowns) {
+      Trial refined = refine(best, samples, goal);
       if (refined.error < best.error) best = std::move(refined);
     }
     return best;
   }
 
-  static double error_of(const ShallowNetwork& network, const SampleSet& training,
-                         const SampleSet& selection) {
+  // Of each design one, the best one first.
+  std::vector<Trial> draw_all(Index units, const SearchSamples& samples) const {
+    std::vector<Trial> trials;
+    for (std::size_t i = 0; i < designs_.size(); ++i) {
+      if (!worth_trying(units, i)) continue;
+      Trial trial{.network = target_.draw(units, designs_[i], derive(key_, i)), .design = i};
+      fit_output_layer(trial.network, samples.training);
+      trial.error = error_of(trial.network, samples);
+      trials.push_back(std::move(trial));
+    }
+    std::stable_sort(trials.begin(), trials.end(),
+                     [](const Trial& a, const Trial& b) { return a.error < b.error; });
+    return trials;
+  }
+
+  Trial refine(const Trial& trial, const SearchSamples& samples, double goal) const {
+    Trial refined = trial;
+    refine_hidden_layer(refined.network, samples.training, target_.domain(), 0.8 * goal, kSteps);
+    refined.error = error_of(refined.network, samples);
+    refined.refined = true;
+    return refined;
+  }
+
+  // Out of budget: looks at networks of every small size, and refines them from several draws and
+  // from the last size's best. What it does for a size is the same for every budget, so that more
+  // units do not end with a larger error.
+  void refine_small(Trial& best, Index most, double goal) const {
+    Trial last;
+    double drawing = 0, refining = 0;
+    for (Index units = 1; units <= most && unknowns(units) <= kMostUnknowns; ++units) {
+      const SearchSamples samples{target_.training(units), target_.selection(units)};
+      drawing += static_cast<double>(designs_.size()) * work_of_qr(units + 1, samples);
+      if (drawing > kMostWork) return;
+      std::vector<Trial> starts = draw_all(units, samples);
+      if (starts.front().error < best.error) best = starts.front();
+      const double each = kSteps * work_of_qr(unknowns(units) + 1, samples);
+      const double affordable = std::max(1.0, kWorkOfSize / each);
+      if (affordable < static_cast<double>(starts.size())) {
+        starts.resize(static_cast<std::size_t>(affordable));
+      }
+      if (last.network.units() > 0) starts.push_back(grown(last, starts.front(), samples));
+      for (const Trial& start : starts) {
+        refining += each;
+        if (refining > kMostWork) break;
+        Trial refined = refine(start, samples, goal);
+        if (refined.error < best.error) best = refined;
+        if (refined.error < last.error) last = std::move(refined);
+      }
+      if (best.error <= goal) return;
+    }
+  }
+
+  // The trial with units of another one added, as many as that has.
+  static Trial grown(Trial trial, const Trial& other, const SearchSamples& samples) {
+    ShallowNetwork& network = trial.network;
+    const auto inputs = static_cast<std::size_t>(network.inputs);
+    const auto many = static_cast<std::size_t>(other.network.units());
+    const std::size_t missing = many - static_cast<std::size_t>(network.units());
+    for (std::size_t k = 0; k < missing; ++k) {
+      const std::size_t j = (2 * k + 1) * many / (2 * missing);  // spread over them
+      const auto weights = other.network.weights.begin() + static_cast<std::ptrdiff_t>(j * inputs);
+      network.weights.insert(network.weights.end(), weights,
+                             weights + static_cast<std::ptrdiff_t>(inputs));
+      network.biases.push_back(other.network.biases[j]);
+    }
+    fit_output_layer(network, samples.training);
+    trial.error = error_of(network, samples);
+    return trial;
+  }
+
+  // Floating-point operations; a step of the refinement has rows for its damping too.
+  static double work_of_qr(Index columns, const SearchSamples& samples) {
+    const auto n = static_cast<double>(columns);
+    return 2 * n * n * (static_cast<double>(samples.training.size()) + n);
+  }
+
+  Index unknowns(Index units) const {
+    return units * (static_cast<Index>(target_.domain().size()) + 2);
+  }
+
+  static double error_of(const ShallowNetwork& network, const SearchSamples& samples) {
     // With its own share of rounding, so that other machines come as near.
-    return std::max(sup_error(network, training), sup_error(network, selection)) +
-           rounding_floor(network);
+    const double error =
+        std::max(sup_error(network, samples.training), sup_error(network, samples.selection)) +
+        rounding_floor(network);
+    return std::isfinite(error) ? error : std::numeric_limits<double>::infinity();
   }
 
   // True when the error of large networks falls too slowly: by the power of the number of units
@@ -134,6 +216,7 @@ class TanhSearch {
   ApproximationTarget& target_;
   double epsilon_;
   RandomKey key_;
+  bool thorough_;
   std::vector<UnitDesign> designs_;
   std::vector<std::pair<Index, double>> history_;  // units and error of each rung
   std::size_t last_design_ = 0;
@@ -143,8 +226,8 @@ class TanhSearch {
 }  // namespace
 
 CertifiedNetwork search_tanh(ApproximationTarget& target, double epsilon, Index max_units,
-                             RandomKey key) {
-  return TanhSearch(target, epsilon, key).run(max_units);
+                             RandomKey key, bool thorough) {
+  return TanhSearch(target, epsilon, key, thorough).run(max_units);
 }
 
 }  // namespace chainrule::internal

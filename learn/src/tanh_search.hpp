@@ -60,9 +60,10 @@ struct CertifiedNetwork {
 };
 
 /// The tanh network of fewest units, of a ladder up to `max_units`, whose certificate is <=
-/// epsilon; without one the network of the smallest error.
+/// epsilon; without one the network of the smallest error, after small ones are refined if
+/// `thorough`.
 CertifiedNetwork search_tanh(ApproximationTarget& target, double epsilon, Index max_units,
-                             RandomKey key);
+                             RandomKey key, bool thorough);
 
 Approximation to_approximation(const CertifiedNetwork& found, double epsilon);
 

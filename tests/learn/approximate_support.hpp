@@ -56,10 +56,9 @@ inline double sup_error(const Model& model, const ScalarFunction& f, const Domai
   return largest;
 }
 
-/// approximate(), which must reach epsilon, also on another grid and in other arithmetic.
-inline Approximation certified(const ScalarFunction& f, const Domain& domain, double epsilon,
-                               const ApproximateOptions& options = {}) {
-  Approximation result = approximate(f, domain, epsilon, options);
+/// It reached epsilon, also on another grid and in other arithmetic.
+inline void expect_certified(const Approximation& result, const ScalarFunction& f,
+                             const Domain& domain, double epsilon) {
   EXPECT_TRUE(result.reached);
   EXPECT_EQ(result.epsilon, epsilon);
   EXPECT_LE(result.sup_error, epsilon);
@@ -68,6 +67,13 @@ inline Approximation certified(const ScalarFunction& f, const Domain& domain, do
   EXPECT_LE(seen, result.sup_error * (1 + 1e-6) + 4 * result.rounding_floor);
   EXPECT_NEAR(error_at(result.model, f, result.worst_point), result.sup_error,
               4 * result.rounding_floor + 1e-12);
+}
+
+/// approximate(), which must reach epsilon.
+inline Approximation certified(const ScalarFunction& f, const Domain& domain, double epsilon,
+                               const ApproximateOptions& options = {}) {
+  Approximation result = approximate(f, domain, epsilon, options);
+  expect_certified(result, f, domain, epsilon);
   return result;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numbers>
 
 #include "approximate_support.hpp"
@@ -53,6 +54,28 @@ TEST(Approximate, ClustersTanhUnitsAtKinks) {
   EXPECT_THAT(result.singularities, ElementsAre(0.2));
 }
 
+// Where numbers of float64 are farther apart than 1e-15 of the domain's width.
+TEST(Approximate, KinksFarFromZero) {
+  for (const double low : {10.0, 50.0, 1000.0, 1e6, 1e9, -11.0, -1e6 - 1}) {
+    const Domain domain{{low, low + 1}};
+    const double at = std::round((low + 0.3) * 10) / 10;
+    const ScalarFunction f = of_one([at](double x) { return std::abs(x - at); });
+    for (const ApproximateOptions& options : {ApproximateOptions{}, kRelu}) {
+      const Approximation result = certified(f, domain, 1e-6, options);
+      EXPECT_EQ(result.units, 2) << low;
+      EXPECT_LE(result.sup_error, 1e-15) << low;
+      EXPECT_THAT(result.singularities, ElementsAre(at));
+    }
+    EXPECT_EQ(certified(f, domain, 1e-2).units, 2) << low;
+  }
+  for (const double low : {10.0, 1000.0, 1e6}) {
+    const ScalarFunction f = of_one([low](double x) { return std::abs(x - low - 0.3); });
+    const Approximation result = approximate(f, {{low, low + 1}}, 1e-3, kTanh);
+    EXPECT_TRUE(result.reached) << low;
+    EXPECT_LE(result.units, 40) << low;
+  }
+}
+
 TEST(Approximate, PiecewiseLinearFunctionsAreExactInReluUnits) {
   const auto exact = [](double (*f)(double), Index units) {
     const Approximation result = certified(of_one(f), kLine, 1e-6);
@@ -65,6 +88,33 @@ TEST(Approximate, PiecewiseLinearFunctionsAreExactInReluUnits) {
   exact([](double x) { return 3 * x - 1; }, 1);
   exact([](double) { return 2.5; }, 1);
   exact([](double x) { return std::abs(x + 0.5) - 2 * std::max(0.0, x - 0.125); }, 3);
+}
+
+// Also where epsilon is of the size of the function's rounding, and less than a sum in another
+// order may come to: 2^-52 |c|_1.
+TEST(Approximate, LargePiecewiseLinearFunctions) {
+  const ScalarFunction f = of_one([](double x) { return std::max(0.0, x) * 1e9; });
+  for (const double epsilon : {1e-6, 1e-8}) {
+    const Approximation result = certified(f, kLine, epsilon);
+    EXPECT_EQ(result.units, 1);
+    EXPECT_EQ(result.sup_error, 0);
+    EXPECT_DOUBLE_EQ(result.rounding_floor, std::ldexp(1e9, -52));
+    EXPECT_THAT(result.singularities, ElementsAre(0));
+  }
+  const ScalarFunction ramp =
+      of_one([](double x) { return 1e4 * std::clamp(0x1p17 * (x - 0.25), 0.0, 1.0); });
+  EXPECT_EQ(certified(ramp, kLine, 1e-6).units, 2);
+}
+
+TEST(Approximate, FindsEveryKinkOfALineThatRises) {
+  const double first = -1.0 / 7, second = 0.12345678901234;
+  const ScalarFunction f =
+      of_one([=](double x) { return std::abs(x - second) + 2 * std::abs(x - first) + 3 * x; });
+  for (const double epsilon : {1e-3, 1e-6}) {
+    EXPECT_THAT(
+        approximate(f, kLine, epsilon).singularities,
+        ElementsAre(::testing::DoubleNear(first, 1e-12), ::testing::DoubleNear(second, 1e-12)));
+  }
 }
 
 // A continuous piecewise linear function within epsilon of one of second derivative 2 has pieces of
@@ -135,7 +185,41 @@ TEST(Approximate, SaysHowFarItGot) {
     // No worse anywhere than it says, and as bad where it says.
     EXPECT_NEAR(testing::sup_error(result.model, f, kLine, 4001), result.sup_error,
                 1e-4 * result.sup_error);
-    EXPECT_NEAR(testing::error_at(result.model, f, result.worst_point), result.sup_error, 1e-12);
+    EXPECT_NEAR(testing::error_at(result.model, f, result.worst_point), result.sup_error,
+                4 * result.rounding_floor + 1e-12);
+  }
+}
+
+// Pieces of a convex function cost 1/4 of the integral of sqrt(f'' / error), whatever its size.
+TEST(Approximate, SaysHowFarItGotWithHugeFunctions) {
+  constexpr Index kUnits = 200;
+  const Domain domain{{0, 700}};
+  const Approximation straight = approximate(
+      of_one(std::exp), domain, 1e-6, {.units = ApproximationUnits::kRelu, .max_units = kUnits});
+  const double fewest = std::exp(700) / (4.0 * kUnits * kUnits);
+  EXPECT_FALSE(straight.reached);
+  EXPECT_GE(straight.sup_error, 0.98 * fewest);
+  EXPECT_LE(straight.sup_error, 1.3 * fewest);
+  const Approximation smooth = approximate(of_one(std::exp), domain, 1e-6,
+                                           {.units = ApproximationUnits::kTanh, .max_units = 12});
+  EXPECT_FALSE(smooth.reached);
+  EXPECT_LE(smooth.sup_error, 1e-4 * std::exp(700));
+}
+
+// Three units come within 0.012 of it; without refinement eight units are at 0.008.
+TEST(Approximate, MoreUnitsComeNearer) {
+  const ScalarFunction f = of_one([](double x) { return std::sin(2 * kPi * x); });
+  double last = std::numeric_limits<double>::infinity();
+  const std::map<Index, double> near{{4, 4e-3}, {6, 4e-4}, {8, 4e-5}, {12, 1e-5}};
+  for (const Index units : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12}) {
+    const Approximation result =
+        approximate(f, kLine, 1e-9, {.units = ApproximationUnits::kTanh, .max_units = units});
+    EXPECT_LE(result.units, units);
+    EXPECT_LE(result.sup_error, 1.02 * last) << units;
+    last = result.sup_error;
+    if (near.contains(units)) {
+      EXPECT_LE(last, near.at(units)) << units;
+    }
   }
 }
 
@@ -217,6 +301,8 @@ TEST(Approximate, SaysWhatIsWrong) {
   EXPECT_THAT(message({}, 1e-6), HasSubstr("no variables"));
   EXPECT_THAT(message({{1, 1}}, 1e-6), HasSubstr("the interval [1, 1]"));
   EXPECT_THAT(message({{0, std::numeric_limits<double>::infinity()}}, 1), HasSubstr("[0, inf]"));
+  EXPECT_THAT(message({{-1e308, 1e308}}, 1), HasSubstr("a width that float64 can hold"));
+  EXPECT_THAT(message({{1e15, 1e15 + 1}}, 1), HasSubstr("a thousand numbers of float64"));
   EXPECT_THAT(message(kLine, 0), HasSubstr("epsilon 0"));
   EXPECT_THAT(message(kLine, std::nan("")), HasSubstr("epsilon nan"));
   EXPECT_THAT(message(kLine, 1, {.max_units = -1}), HasSubstr("-1 units"));
@@ -226,6 +312,11 @@ TEST(Approximate, SaysWhatIsWrong) {
                 approximate(pole, {{0, 1}}, 1e-3);
               }),
               HasSubstr("the function is inf at (0)"));
+  const auto no_number = [](std::span<const double> p) { return p[0] < 0 ? -std::nan("") : p[0]; };
+  EXPECT_THAT(message_of<ArgumentError>([&] {
+                approximate(no_number, {{-1, 1}}, 1e-3);
+              }),
+              HasSubstr("the function is nan at (-1)"));
 }
 
 TEST(Approximate, SaysWhatIsWrongWithSamples) {

@@ -120,6 +120,38 @@ TEST(ApproximateCommand, ASyntaxErrorPointsAtItsColumn) {
               HasSubstr("--domain: column "));
 }
 
+TEST(ApproximateCommand, OptionsThatContradict) {
+  Directory directory;
+  const std::string data = write_text(directory / "curve.csv", "x,y\n1,2\n");
+  const auto misuse = [](std::vector<std::string> options) {
+    const Outcome outcome = approximate_command(std::move(options));
+    EXPECT_EQ(outcome.code, 2);
+    EXPECT_EQ(outcome.out, "");
+    return outcome.err;
+  };
+  EXPECT_THAT(misuse({"--data", data, "--domain", "0:1"}), HasSubstr("--domain excludes --data"));
+  EXPECT_THAT(misuse({"--data", data, "--function", "x"}), HasSubstr("--function excludes --data"));
+  EXPECT_THAT(misuse({}), HasSubstr("one of --function and --data is required"));
+  EXPECT_THAT(misuse({"--function", "x", "--domain", "2:1"}), HasSubstr("LOW < HIGH"));
+  EXPECT_THAT(misuse({"--function", "x", "--domain", "-1e308:1e308"}),
+              HasSubstr("-1e308:1e308, whose width is more than float64 holds"));
+}
+
+// One unit is exact, yet in another order of summation its rounding may be more than epsilon.
+TEST(ApproximateCommand, TellsOfRoundingAboveEpsilon) {
+  const Outcome outcome = approximate_command({"--function", "max(0,x)*1e9", "--epsilon", "1e-8"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("1 hidden relu unit:"), HasSubstr("rounding   2.2e-07"),
+                                 HasSubstr("above epsilon")));
+}
+
+TEST(ApproximateCommand, KinksFarFromZeroArePrintedInFull) {
+  const Outcome outcome =
+      approximate_command({"--function", "abs(x-1000000.3)", "--domain", "1000000:1000001"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("at x = 1000000.3\n"));
+}
+
 TEST(ApproximateCommand, APoleIsAnError) {
   const Outcome outcome = approximate_command({"--function", "1/x", "--domain", "0:1"});
   EXPECT_EQ(outcome.code, 1);

@@ -79,10 +79,13 @@ void print(const Approximation& result, const ApproximateCommand& command) {
                            result.reached ? "<=" : ">", result.epsilon,
                            fmt::join(result.worst_point, ", "), result.certificate_points,
                            command.data.empty() ? "points of its own" : "rows held out");
-  std::cout << fmt::format("rounding   {:.2g} (2^-52 |c|_1, c the output layer)\n",
-                           result.rounding_floor);
+  std::cout << fmt::format("rounding   {:.2g} (2^-52 |c|_1, c the output layer){}\n",
+                           result.rounding_floor,
+                           result.reached && result.rounding_floor > result.epsilon
+                               ? ", above epsilon: sums in another order may miss it"
+                               : "");
   if (!result.singularities.empty()) {
-    std::cout << fmt::format("singular   at x = {:.10g}\n", fmt::join(result.singularities, ", "));
+    std::cout << fmt::format("singular   at x = {:.15g}\n", fmt::join(result.singularities, ", "));
   }
 }
 
@@ -100,7 +103,7 @@ void write_outputs(Approximation& result, const ApproximateCommand& command, con
 }
 
 void check_options(const ApproximateCommand& command) {
-  if (command.function.empty() == command.data.empty()) {
+  if (command.function.empty() && command.data.empty()) {
     throw UsageError("one of --function and --data is required");
   }
   if (!command.data.empty() && !command.plot.empty()) {
@@ -166,12 +169,16 @@ Command add_approximate(CLI::App& app) {
   CLI::App* const sub = app.add_subcommand(
       "approximate", "Finds a network with one hidden layer within epsilon of a function");
   const auto command = std::make_shared<ApproximateCommand>();
-  sub->add_option("--function", command->function, "Expression in x, y, ... (see below)");
-  sub->add_option("--domain", command->domain, "LOW:HIGH for each variable, joined by commas")
-      ->capture_default_str();
+  CLI::Option* const function =
+      sub->add_option("--function", command->function, "Expression in x, y, ... (see below)");
+  CLI::Option* const domain =
+      sub->add_option("--domain", command->domain, "LOW:HIGH for each variable, joined by commas")
+          ->capture_default_str();
   sub->add_option("--data", command->data,
                   "Samples in place of a function: CSV or .npy, a row each; a fifth of the rows is "
-                  "held out and certifies");
+                  "held out and certifies")
+      ->excludes(function)
+      ->excludes(domain);
   sub->add_option("--target", command->target,
                   "Name or index of the column with the function's values (default: the last)");
   command->header.add_to(*sub);

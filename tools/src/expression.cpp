@@ -128,8 +128,12 @@ Domain parse_domain(const std::string& text) {
     }
     const double low = Expression("--domain", part.substr(0, colon), 0)({});
     const double high = Expression("--domain", part.substr(colon + 1), 0)({});
-    if (!(low < high) || !std::isfinite(high - low)) {
+    if (!(low < high) || !std::isfinite(low) || !std::isfinite(high)) {
       throw UsageError(fmt::format("--domain: got {}, expected finite ends, LOW < HIGH", part));
+    }
+    if (!std::isfinite(high - low)) {
+      throw UsageError(
+          fmt::format("--domain: got {}, whose width is more than float64 holds", part));
     }
     domain.push_back({low, high});
     first = end + 1;

@@ -13,7 +13,8 @@
 
 namespace chainrule {
 
-/// A closed interval, low < high, both finite.
+/// A closed interval, low < high, both finite, and high - low too, with a thousand numbers of
+/// float64 at least.
 struct Interval {
   double low = -1;
   double high = 1;
@@ -51,10 +52,12 @@ struct Approximation {
   bool reached = false;               ///< sup_error <= epsilon
   double sup_error = 0;               ///< largest |model(x) - f(x)| on the certificate's points
   std::vector<double> worst_point{};  ///< where that is
-  /// 2^-52 |c|_1, c the weights and the bias of the output layer: what rounding alone may do.
+  /// 2^-52 |c|_1, c the weights and the bias of the output layer: what rounding alone may do. Above
+  /// epsilon, `reached` is true of this evaluation, and need not be of sums in another order.
   double rounding_floor = 0;
   Index certificate_points = 0;
-  /// Where f is not smooth, as far as was seen; of functions of one variable.
+  /// Kinks, jumps and the like of f that matter at this epsilon, as far as they were seen,
+  /// ascending; of functions of one variable.
   std::vector<double> singularities{};
   std::string method{};  ///< in words
 };
@@ -66,18 +69,19 @@ struct Approximation {
 /// ladder of numbers of units and of slope scales; in one variable centres and slopes follow the
 /// scale on which f changes, so that they cluster geometrically at kinks. The output layer is the
 /// solution of a linear least-squares problem by QR with column pivoting
-/// (solve_least_squares()); where the error is near epsilon, and for few units, the
-/// Levenberg-Marquardt method moves the hidden units as well, the output layer solved anew at each
-/// step (variable projection: Golub & Pereyra 1973). ReLU: the fewest pieces of a continuous
-/// piecewise linear function in the tube f +- 0.98 epsilon, a minimum-link path (Imai & Iri 1986;
-/// Suri 1986), and of those nearly the nearest to f; one unit a piece.
+/// (solve_least_squares()); where the error is near epsilon, for few units, and of networks of
+/// some dozens of units when the units allowed do not suffice, the Levenberg-Marquardt method moves
+/// the hidden units as well, the output layer solved anew at each step (variable projection: Golub
+/// & Pereyra 1973). ReLU: the fewest pieces of a continuous piecewise linear function in the tube f
+/// +- 0.98 epsilon, a minimum-link path (Imai & Iri 1986; Suri 1986), and of those nearly the
+/// nearest to f; one unit a piece.
 ///
 /// The certificate evaluates the model that is returned, by its Predictor, on random points on
 /// which nothing was chosen, at least ten times denser (in each variable, up to two variables) than
 /// those that were fitted, and searches around the worst of them. In one variable it has the knots,
 /// the middles between them, and both sides of every knot and singularity down to 1e-14 of the
-/// domain's width; in more, the faces of the box. It is dense sampling, not a proof: what happens
-/// between its points stays unseen.
+/// domain's width (far from 0 down to the next number of float64); in more, the faces of the box.
+/// It is dense sampling, not a proof: what happens between its points stays unseen.
 ///
 /// The result is the same for the same arguments. Not reaching epsilon is reported, not thrown; the
 /// model is then the best one found. ArgumentError for a domain or epsilon that is none, and where
