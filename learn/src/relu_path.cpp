@@ -306,7 +306,7 @@ std::optional<SampledLine> sample_for(const ScalarFunction& f, const Resolution&
 // to fine, where each try costs more than the last.
 SampledLine sample_for_pieces(const ScalarFunction& f, const Resolution& resolution, double epsilon,
                               Index pieces) {
-  const std::size_t most = 8 * static_cast<std::size_t>(std::clamp<Index>(pieces, 2500, 50'000));
+  const std::size_t most = 16 * static_cast<std::size_t>(std::clamp<Index>(pieces, 2000, 25'000));
   double tolerance = std::max(resolution.scale / 1000, epsilon);
   std::optional<Polyline> points;
   while (!(points = sample_polyline(f, resolution, tolerance, most))) tolerance *= 4;
