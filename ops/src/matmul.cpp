@@ -37,11 +37,21 @@ struct Matmul {
   }
 
   template <class T>
+  static bool forward_reads_mirror(const InferContext& context, const KernelTable& kernels) {
+    const Shape& w = context.inputs[1];
+    return kernels.get<T>().prefers_dots(w.columns(), w.rows());
+  }
+
+  template <class T>
   static PreparedCall forward(const OpContext& context) {
+    const Kernels<T>& k = internal::kernels<T>(context);
     const MatrixView<const T> x = context.input<T>(0);
-    return internal::kernels<T>(context).prepare_gemm({x.data, x.ld, 1}, context.input<T>(1),
-                                                      context.out<T>(), false,
-                                                      finish<T>(context.epilogue));
+    const MatrixView<const T> w = context.input<T>(1);
+    const GemmFinish<T> ending = finish<T>(context.epilogue);
+    if (context.mirror.data != nullptr && k.prefers_dots(w.columns, w.rows)) {
+      return k.prepare_dots(x, context.mirror.as<T>(), context.out<T>(), false, ending);
+    }
+    return k.prepare_gemm({x.data, x.ld, 1}, w, context.out<T>(), false, ending);
   }
 
   template <class T>

@@ -171,6 +171,7 @@ void internal::use_blas_gemm(KernelTable& kernels) {
   kernels.f64.gemm = &blas_gemm<double>;
   kernels.f32.prepare_gemm = &prepare_blas_gemm<float>;
   kernels.f64.prepare_gemm = &prepare_blas_gemm<double>;
+  kernels.f32.prefers_dots = kernels.f64.prefers_dots = [](Index, Index) { return false; };
 }
 
 void multiply_transposed(MatrixView<const double> a, MatrixView<const double> b,

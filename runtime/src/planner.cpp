@@ -314,6 +314,11 @@ void Planner::emit_forward(NodeId id) {
     s.saved = add_buffer(n.name + " saved", Region::kFixed, shape, options_.dtype);
     forward.saved = s.saved;
   }
+  const auto reads_mirror = n.op->forward_reads_mirror[dtype_index(options_.dtype)];
+  if (reads_mirror != nullptr && n.op->is_as_defined() &&
+      reads_mirror({.inputs = shapes, .attributes = n.attributes}, plan_->kernels)) {
+    forward.mirror = mirror_of(n.inputs[static_cast<std::size_t>(n.op->traits.mirror_input)]);
+  }
   add_batch_op(id, shapes);
   forward.workspace = s.workspace;
   s.value = add_buffer(n.name, Region::kFixed, n.shape, options_.dtype);

@@ -304,6 +304,152 @@ TYPED_TEST(GemmTest, AColumnWithoutGapsIsOneChainAnElementAsWell) {
   });
 }
 
+// ---- dots of several columns
+
+/// a, b^T of b, and c (+)= a b.
+template <class T>
+struct DotsCase {
+  LeftFactor<T> a;
+  Matrix<T> b, b_transposed;
+
+  DotsCase(Index m, Index n, Index k)
+      : a(m, k, {3, 1}, false, 1),
+        b(k, n, {0, 0}, uniform<T>(-1, 1, 2)),
+        b_transposed(n, k, {5, 1}, [&](Index j, Index l) { return b(l, j); }) {}
+  void run(const Kernels<T>& kernels, Matrix<T>& c, bool accumulate, Index first = 0,
+           const GemmFinish<T>& finish = {}) const {
+    MatrixView<const T> rows = a.storage.in();
+    rows.data += first * rows.ld;
+    rows.rows = c.rows();
+    kernels.prepare_dots(rows, b_transposed.in(), c.out(), accumulate, finish)();
+  }
+};
+
+TYPED_TEST(GemmTest, DotsOfSeveralColumns) {
+  using T = TypeParam;
+  for_each_architecture<T>([](const Kernels<T>& kernels) {
+    for (Index n = 1; n <= kernels.most_dot_columns; ++n) {
+      for (const Index k : {0, 1, 5, 33, 64, 513, 1100}) {
+        for (const Index m : {1, 7, 17}) {
+          SCOPED_TRACE(::testing::Message() << m << " x " << n << " x " << k);
+          const DotsCase<T> one(m, n, k);
+          Matrix<T> c(m, n, {2, 1});
+          const Matrix<T> before(m, n, {2, 1}, uniform<T>(-1, 1, 3));
+          Matrix<T> sum(m, n, {2, 1}, uniform<T>(-1, 1, 3));
+          one.run(kernels, c, false);
+          one.run(kernels, sum, true);
+          expect_product<T>(one.a, one.b, c, nullptr);
+          expect_product<T>(one.a, one.b, sum, &before);
+          EXPECT_TRUE(c.padding_intact() && sum.padding_intact());
+        }
+      }
+    }
+  });
+}
+
+TYPED_TEST(GemmTest, BitsOfDotsDependOnTheInnerDimensionAlone) {
+  using T = TypeParam;
+  for_each_architecture<T>([](const Kernels<T>& kernels) {
+    const Index m = 29;
+    for (Index n = 1; n <= kernels.most_dot_columns; ++n) {
+      for (const Index k : {5, 64, 700}) {
+        const DotsCase<T> one(m, n, k);
+        Matrix<T> whole(m, n);
+        one.run(kernels, whole, false);
+        for (const Index step : {1, 2, 3, 8, 28}) {
+          for (Index i = 0; i < m; i += step) {
+            Matrix<T> part(std::min(step, m - i), n, {9, 2});
+            one.run(kernels, part, false, i);
+            for (Index r = 0; r < part.rows(); ++r) {
+              ASSERT_EQ(std::memcmp(&part(r, 0), &whole(i + r, 0), sizeof(T) * std::size_t(n)), 0)
+                  << "row " << i + r << " by " << step << " of " << n << " x " << k;
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+// One column by prepare_gemm is the same sum.
+TYPED_TEST(GemmTest, DotsOfOneColumnAreTheProductByAColumn) {
+  using T = TypeParam;
+  for_each_architecture<T>([](const Kernels<T>& kernels) {
+    for (const Index k : {1, 64, 1100}) {
+      const DotsCase<T> one(17, 1, k);
+      Matrix<T> dots(17, 1), product(17, 1);
+      one.run(kernels, dots, false);
+      kernels.gemm(one.a.view(), one.b.in(), product.out(), false, {});
+      EXPECT_TRUE(dots.same_bits(product)) << k;
+      EXPECT_FALSE(kernels.prefers_dots(1, k));
+    }
+  });
+}
+
+TYPED_TEST(GemmTest, AFinishOfDotsHasTheBitsOfTheKernelsItStandsFor) {
+  using T = TypeParam;
+  for_each_architecture<T>([](const Kernels<T>& kernels) {
+    const double parameter = 0.3;
+    const double sgd[] = {0.7, 0.01};
+    const auto update = kernels.update[at(UpdateKernel::kSgd)];
+    for (const Index n : {1, 2, 3, 5, 10}) {
+      if (n > kernels.most_dot_columns) continue;
+      for (const UnaryKernel function :
+           {UnaryKernel::kRelu, UnaryKernel::kTanh, UnaryKernel::kCount}) {
+        for (const bool accumulate : {false, true}) {
+          SCOPED_TRACE(::testing::Message() << n << " function " << at(function));
+          const DotsCase<T> one(19, n, 600);
+          const Matrix<T> bias(1, n, {0, 1}, uniform<T>(-1, 1, 3));
+          const Matrix<T> source(19, n, {5, 2}, uniform<T>(-1, 1, 4));
+          Matrix<T> sum(19, n, {0, 0}, uniform<T>(-1, 1, 5));
+          Matrix<T> fused(19, n, {2, 1}, uniform<T>(-1, 1, 5));
+          Matrix<T> derivative(19, n, {2, 1}, uniform<T>(-1, 1, 5));
+          one.run(kernels, sum, accumulate);
+          one.run(kernels, fused, accumulate, 0,
+                  {.bias = bias.data(), .function = function, .parameters = &parameter});
+          Matrix<T> expected(19, n);
+          kernels.add_bias(sum.in(), bias.data(), expected.out());
+          if (function != UnaryKernel::kCount) {
+            kernels.unary[at(function)](expected.in(), expected.out(), &parameter);
+          }
+          EXPECT_TRUE(fused.same_bits(expected) && fused.padding_intact());
+          if (function == UnaryKernel::kCount) continue;
+
+          Matrix<T> weights(19, n, {1, 1}, uniform<T>(-1, 1, 6));
+          Matrix<T> expected_weights(19, n, {0, 0}, uniform<T>(-1, 1, 6));
+          one.run(kernels, derivative, accumulate, 0,
+                  {.function = function,
+                   .source = source.in(),
+                   .parameters = &parameter,
+                   .descending = weights.out(),
+                   .sgd = sgd});
+          kernels.unary_backward[at(function)](source.in(), sum.in(), expected.out(), &parameter,
+                                               false);
+          update(expected_weights.out(), expected.in(), {}, {}, sgd);
+          EXPECT_TRUE(weights.same_bits(expected_weights) && weights.padding_intact());
+        }
+      }
+    }
+  });
+}
+
+TYPED_TEST(GemmTest, DotsArePreferredOnlyForFewColumnsOfManyTerms) {
+  for_each_architecture<TypeParam>([](const Kernels<TypeParam>& kernels) {
+    bool any = false;
+    for (Index columns = 1; columns < 40; ++columns) {
+      bool before = false;
+      for (Index inner = 0; inner < 2000; ++inner) {
+        const bool now = kernels.prefers_dots(columns, inner);
+        EXPECT_TRUE(now || !before) << columns << " x " << inner;  // once worth it, always
+        EXPECT_TRUE(!now || (columns > 1 && columns <= kernels.most_dot_columns && inner >= 32));
+        any |= now;
+        before = now;
+      }
+    }
+    EXPECT_TRUE(any);
+  });
+}
+
 // A prepared product reads its operands when it is called, and as often as it is.
 TYPED_TEST(GemmTest, APreparedProductIsThatOfTheDay) {
   using T = TypeParam;

@@ -266,11 +266,48 @@ TEST(Mirrors, FollowWeightsThatChangeBetweenRuns) {
   EXPECT_EQ(gradient(one), (std::vector<double>{9, 8}));
 }
 
+// Products of few outputs read the mirror forward as well.
+TEST(Mirrors, OfForwardFollowWeightsThatChangeBetweenRuns) {
+  Graph graph;
+  const Value x = graph.input("x", {kBatch, 128});
+  const Value w = graph.parameter("w", {128, 3});
+  const Value y = matmul(x, w);
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64}) {
+    const Plan plan = compile(graph, {.dtype = dtype, .mode = Mode::kInference, .outputs = {y}});
+    EXPECT_NE(plan.to_text().find("when stale"), std::string::npos);
+    const Plan blas = compile(
+        graph, {.dtype = dtype, .mode = Mode::kInference, .outputs = {y}, .gemm = GemmPath::kBlas});
+    EXPECT_EQ(blas.to_text().find("when stale"), std::string::npos);
+    Tensor ones({9, 128}, dtype);
+    for (Index i = 0; i < 9; ++i) {
+      for (Index j = 0; j < 128; ++j) set_element(ones, i, j, static_cast<double>(i + 1));
+    }
+    Parameters parameters(graph, dtype);
+    Workspace workspace(plan, 9);
+    Bindings bindings(plan);
+    bindings.input(x, ones).parameters(parameters);
+    for (double value = 1; value < 4; ++value) {
+      for (Index i = 0; i < 128; ++i) {
+        for (Index j = 0; j < 3; ++j) {
+          set_element(parameters.mutable_view(w), i, j, value + static_cast<double>(j));
+        }
+      }
+      Executor().run(workspace, bindings);
+      for (Index i = 0; i < 9; ++i) {
+        for (Index j = 0; j < 3; ++j) {
+          EXPECT_EQ(element(workspace.output(y), i, j),
+                    128 * static_cast<double>(i + 1) * (value + static_cast<double>(j)));
+        }
+      }
+    }
+  }
+}
+
 TEST(Mirrors, OfTwoWorkspacesThatTrainTheSameParameters) {
   Graph graph;
   const Value x = graph.input("x", {kBatch, 6});
-  const Value hidden = tanh(matmul(x, graph.parameter("w1", {6, 20})));
-  const Value loss = reduce_mean(matmul(hidden, graph.parameter("w2", {20, 3})), Axis::kAll);
+  const Value hidden = tanh(matmul(x, graph.parameter("w1", {6, 80})));
+  const Value loss = reduce_mean(matmul(hidden, graph.parameter("w2", {80, 3})), Axis::kAll);
   CompileOptions options{.loss = loss};
   options.update =
       UpdateOptions{.def = &testing::kSgdUpdate, .targets = testing::all_parameters(graph)};

@@ -92,7 +92,7 @@ TEST(CommandLine, MisuseExitsWithTwoAndSaysWhat) {
       {{"evaluate", "--data", "digits"}, "--model"},
       {{"predict", "--model", "m", "--data", "d"}, "--out"},
       {{"approximate"}, "one of --function and --data"},
-      {{"approximate", "--function", "x", "--data", "d.csv"}, "one of --function and --data"},
+      {{"approximate", "--function", "x", "--data", "d.csv"}, "--function excludes --data"},
       {{"approximate", "--function", "x", "--epsilon", "0"}, "--epsilon: 0"},
       {{"approximate", "--function", "x", "--units", "0"}, "--units"},
       {{"approximate", "--function", "x", "--activation", "elu"}, "expected tanh, relu or auto"},

@@ -2,12 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <type_traits>
-#include <utility>
 
 #include "arithmetic.hpp"
 #include "chainrule/kernels/kernel_table.hpp"
+#include "dots.hpp"
+#include "gemm_ending.hpp"
 #include "gemm_tile.hpp"
 #include "loop.hpp"
 #include "unary.hpp"
@@ -16,8 +15,8 @@
 // half as many rows of four, or few rows of eight. The inner dimension is cut in blocks between
 // which the tile rests in c, so each element stays one ascending chain of FMAs whatever the tiles.
 // Two forms serve narrow results: a transposed tile, which fills its vectors and changes no bit,
-// and dot products for one column. What follows a product follows it tile by tile: bias, relu and
-// the step of SGD down a gradient in registers, other functions while the tile is in L1.
+// and dot products (dots.hpp) for one column. What follows a product follows it tile by tile: bias,
+// relu and the step of SGD down a gradient in registers, other functions while the tile is in L1.
 
 namespace chainrule::simd {
 
@@ -47,80 +46,6 @@ Index rows_ahead(const Product<B>& p) {
   const bool fits = distance * static_cast<Index>(sizeof(Value<B>)) <= kMostBytes;
   return p.inner() >= kFewRows && fits ? distance : 0;
 }
-
-/// The finish of one call, moved from tile to tile.
-template <class B>
-class GemmEnding {
-  using T = Value<B>;
-
- public:
-  explicit GemmEnding(const GemmFinish<T>& finish)
-      : finish_(finish),
-        gradient_(finish.source.data != nullptr),
-        relu_(finish.function == UnaryKernel::kRelu),
-        at_once_(relu_ || finish.function == UnaryKernel::kCount) {}
-
-  /// Nothing has to be done to a tile that left the registers.
-  bool at_once() const { return at_once_; }
-
-  /// What the tile at (i, j) does itself.
-  void prepare(GemmTile<T>& tile, Index i, Index j) const {
-    if (finish_.bias != nullptr) tile.bias = finish_.bias + j;
-    tile.relu = relu_ && !gradient_;
-    if (relu_ && gradient_) {
-      tile.relu_output = finish_.source.row(i) + j;
-      tile.relu_output_ld = finish_.source.ld;
-    }
-    if (finish_.descending.data != nullptr && at_once_) {
-      tile.descending = finish_.descending.row(i) + j;
-      tile.descending_ld = finish_.descending.ld;
-      tile.sgd = finish_.sgd;
-    }
-  }
-
-  /// What is left to do to a stored tile.
-  void complete(Out<B> tile, Index i, Index j) const {
-    if (at_once_) return;
-    apply_function(tile, i, j);
-    descend(tile, i, j);
-  }
-
-  /// All of it, to rows from i of c that were stored without prepare().
-  void apply(Out<B> c, Index i) const {
-    if (finish_.bias != nullptr) add_bias<B>(c, finish_.bias, c);
-    apply_function(c, i, 0);
-    descend(c, i, 0);
-  }
-
- private:
-  void apply_function(Out<B> tile, Index i, Index j) const {
-    if (finish_.function == UnaryKernel::kCount) return;
-    const auto f = static_cast<std::size_t>(finish_.function);
-    if (gradient_) {
-      const In<B> source{finish_.source.row(i) + j, tile.rows, tile.columns, finish_.source.ld};
-      kFunctions.unary_backward[f](source, tile, tile, finish_.parameters, false);
-    } else {
-      kFunctions.unary[f](tile, tile, finish_.parameters);
-    }
-  }
-
-  void descend(Out<B> tile, Index i, Index j) const {
-    if (finish_.descending.data == nullptr) return;
-    const Out<B> p{finish_.descending.row(i) + j, tile.rows, tile.columns, finish_.descending.ld};
-    sgd_update<B>(p, tile, {}, {}, finish_.sgd);
-  }
-
-  static constexpr Kernels<T> kFunctions = [] {
-    Kernels<T> kernels{};
-    set_all_unary<B>(kernels);
-    return kernels;
-  }();
-
-  const GemmFinish<T>& finish_;
-  bool gradient_;
-  bool relu_;
-  bool at_once_;
-};
 
 /// c's rows [first_row, first_row + rows) against the inner block that `tile` describes; `ending`
 /// is null where other inner blocks follow.
@@ -225,124 +150,21 @@ void gemm_transposed(const Product<B>& p) {
   GemmEnding<B>(finish).apply(c, 0);
 }
 
-/// A column that the rows of a are multiplied by; its elements lie one after the other.
+/// c of one column, which is copied where its elements do not lie one after the other.
 template <class B>
-struct Column {
-  const Value<B>* data;
-  Index count;
-
-  /// A sum a lane.
-  B times(const Value<B>* row) const {
-    B sum(Value<B>(0));
-    for_each_vector<B>(count, [&](Index k, auto lanes) CHAINRULE_INLINE_BODY {
-      sum = fma(lanes.load(row + k), lanes.load(data + k), sum);
-    });
-    return sum;
-  }
-};
-
-/// One of V vectors, in registers: half the loads of a row, and the same bits. Last is the access
-/// to the last vector.
-template <class B, int V, class Last>
-class ShortColumn {
- public:
-  explicit ShortColumn(const Column<B>& column) {
-    if constexpr (!std::is_empty_v<Last>) last_.count = column.count - (V - 1) * kLanes<B>;
-    unrolled<V>([&](auto v) CHAINRULE_INLINE_BODY { values_[v] = load(column.data, v); });
-  }
-
-  B times(const Value<B>* row) const {
-    B sum(Value<B>(0));
-    unrolled<V>([&](auto v) CHAINRULE_INLINE_BODY { sum = fma(load(row, v), values_[v], sum); });
-    return sum;
-  }
-
- private:
-  B load(const Value<B>* from, auto v) const {
-    return v + 1 < V ? B::load_unaligned(from + v * kLanes<B>) : last_.load(from + v * kLanes<B>);
-  }
-
-  Last last_{};
-  B values_[V];
-};
-
-/// c (+)= a times a column.
-template <class B, class AnyColumn>
-[[gnu::always_inline]] inline void dot_rows(const Value<B>* a, Index a_row, const AnyColumn& column,
-                                            Out<B> c, bool accumulate) {
-  constexpr int kWidth = static_cast<int>(kLanes<B>);
-  Index i = 0;
-  for (; i + kWidth <= c.rows; i += kWidth) {
-    B sums[kWidth];
-    for (int r = 0; r < kWidth; ++r) sums[r] = column.times(a + (i + r) * a_row);
-    const B folded = fold_all(sums, Plus{});
-    if (c.ld == 1) {
-      const B total = accumulate ? B::load_unaligned(c.row(i)) + folded : folded;
-      total.store_unaligned(c.row(i));
-      continue;
-    }
-    alignas(64) Value<B> totals[kWidth];
-    folded.store_unaligned(totals);
-    for (int r = 0; r < kWidth; ++r) {
-      Value<B>& to = *c.row(i + r);
-      to = accumulate ? to + totals[r] : totals[r];
-    }
-  }
-  for (; i < c.rows; ++i) {
-    const Value<B> total = reduce_sum(column.times(a + i * a_row));
-    *c.row(i) = accumulate ? *c.row(i) + total : total;
-  }
-}
-
-/// c of one column: a row's bits depend on the inner dimension alone here as well.
-template <class B>
-void gemm_dot(const Product<B>& p) {
+void gemm_strided_dots(const Product<B>& p) {
   const auto& [a, b, c, accumulate, finish, ahead] = p;
-  alignas(64) Value<B> copied[kGemmInnerBlock];
+  alignas(64) Value<B> column[kDotInnerBlock<Value<B>>];
   Index k = 0;
   do {
-    const Index depth = std::min(b.rows - k, kGemmInnerBlock);
-    const Value<B>* column = b.row(k);
-    if (b.ld != 1) {
-      for (Index l = 0; l < depth; ++l) copied[l] = *b.row(k + l);
-      column = copied;
-    }
-    dot_rows<B>(a.data + k, a.row_stride, Column<B>{column, depth}, c, accumulate || k > 0);
+    const Index depth = std::min(b.rows - k, kDotInnerBlock<Value<B>>);
+    for (Index l = 0; l < depth; ++l) column[l] = *b.row(k + l);
+    dot_rows<B, 1>({a.data + k, c.rows, depth, a.row_stride}, {column, 1, depth, depth}, c,
+                   {accumulate || k > 0, nullptr, false});
     k += depth;
   } while (k < b.rows);
   GemmEnding<B>(finish).apply(c, 0);
 }
-
-template <class B, int V, class Last>
-void gemm_dot_short(const Product<B>& p) {
-  const ShortColumn<B, V, Last> column({p.b.data, p.inner()});
-  dot_rows<B>(p.a.data, p.a.row_stride, column, p.c, p.accumulate);
-  GemmEnding<B>(p.finish).apply(p.c, 0);
-}
-
-/// gemm_dot_short() by the vectors of the column.
-template <class B>
-class ShortDots {
- public:
-  using Function = void (*)(const Product<B>&);
-
-  static bool fit(const Product<B>& p) {
-    return p.b.ld == 1 && p.inner() > 0 && p.inner() <= kMostVectors * kLanes<B>;
-  }
-  static Function of(Index inner) {
-    const Index vectors = (inner + kLanes<B> - 1) / kLanes<B>;
-    return kFunctions[static_cast<std::size_t>(vectors - 1)][inner % kLanes<B> != 0 ? 1 : 0];
-  }
-
- private:
-  static constexpr int kMostVectors = 8;
-
-  static constexpr auto kFunctions = []<int... V>(std::integer_sequence<int, V...>) {
-    return std::array<std::array<Function, 2>, kMostVectors>{
-        {{&gemm_dot_short<B, V + 1, Whole<B>>, &gemm_dot_short<B, V + 1, Tail<B>>}...}};
-  }
-  (std::make_integer_sequence<int, kMostVectors>{});
-};
 
 template <class B>
 void gemm_tiles(const Product<B>& p) {
@@ -395,32 +217,59 @@ bool is_column_in_row(const Product<B>& p) {
 }
 
 template <class B>
+PreparedCall prepare_tiles(const Product<B>& p) {
+  if (!is_one_column<B>(p.c, p.inner())) return [p] { gemm_tiles<B>(p); };
+  const GemmEnding<B> ending(p.finish);
+  if (!ending.at_once()) return [p] { gemm_one_column<B>(p); };
+  const GemmTile<Value<B>> tile = as_one_column<B>(p, ending);
+  if (p.c.rows <= kGemmRows) {
+    return [kernel = kGemmTiles<B>.at(p.c.rows, p.c.columns), tile] { kernel(tile); };
+  }
+  return [column = column_of<B>(p.c), tile] {
+    GemmTile<Value<B>> moving = tile;
+    column.run(moving, [](Index, Index) {});
+  };
+}
+
+/// Neither a form nor its choice by the number of rows may change a bit: the dots of one column are
+/// another order than all else, and are chosen whatever the rows.
+template <class B>
+GemmForm form_of(const Product<B>& p) {
+  // Of a matrix with one column both strides may be 1: then it makes no difference.
+  const bool by_rows = p.a.column_stride == 1 && p.a.row_stride != 1;
+  if (p.c.columns == 1 && by_rows) return p.b.ld == 1 ? GemmForm::kDots : GemmForm::kStridedDots;
+  if (is_column_in_row<B>(p)) return GemmForm::kColumnAsRow;
+  if (is_one_column<B>(p.c, p.inner()) && p.c.rows <= kGemmRows) return GemmForm::kOneTile;
+  // Less than three quarters of the lanes would work, and as rows the columns fit into one tile.
+  const Index lanes = (p.c.columns + kLanes<B> - 1) / kLanes<B> * kLanes<B>;
+  const bool narrow = p.c.columns > 0 && p.c.columns <= kGemmRows && p.c.rows > 1 &&
+                      (p.c.columns < kLanes<B> || 4 * p.c.columns < 3 * lanes);
+  return narrow && p.a.row_stride == 1 ? GemmForm::kTransposedTiles : GemmForm::kTiles;
+}
+
+template <class B>
+GemmForm gemm_form(StridedView<Value<B>> a, In<B> b, Out<B> c, const GemmFinish<Value<B>>& finish) {
+  return form_of<B>({a, b, c, false, finish});
+}
+
+template <class B>
 PreparedCall prepare_gemm(StridedView<Value<B>> a, In<B> b, Out<B> c, bool accumulate,
                           const GemmFinish<Value<B>>& finish) {
   Product<B> p{a, b, c, accumulate, finish};
-  // Of a matrix with one column both strides may be 1: then it makes no difference.
-  if (c.columns == 1 && a.column_stride == 1 && a.row_stride != 1) {
-    if (ShortDots<B>::fit(p)) return [p, dot = ShortDots<B>::of(p.inner())] { dot(p); };
-    return [p] { gemm_dot<B>(p); };
-  }
   if (c.columns == 1 && a.row_stride == 1) p.ahead = rows_ahead<B>(p);
-  if (is_column_in_row<B>(p)) p = along_row<B>(p);
-  const bool narrow = p.a.row_stride == 1 && p.c.rows > 1 && p.c.columns > 0 &&
-                      p.c.columns < kLanes<B> && p.c.columns <= kGemmRows;
-  if (is_one_column<B>(p.c, p.inner()) && (!narrow || p.c.rows <= kGemmRows)) {
-    const GemmEnding<B> ending(p.finish);
-    if (!ending.at_once()) return [p] { gemm_one_column<B>(p); };
-    const GemmTile<Value<B>> tile = as_one_column<B>(p, ending);
-    if (p.c.rows <= kGemmRows) {
-      return [kernel = kGemmTiles<B>.at(p.c.rows, p.c.columns), tile] { kernel(tile); };
-    }
-    return [column = column_of<B>(p.c), tile] {
-      GemmTile<Value<B>> moving = tile;
-      column.run(moving, [](Index, Index) {});
-    };
+  switch (form_of<B>(p)) {
+    case GemmForm::kDots:
+      return prepare_dots<B>({a.data, c.rows, b.rows, a.row_stride}, {b.data, 1, b.rows, b.rows}, c,
+                             accumulate, finish);
+    case GemmForm::kStridedDots:
+      return [p] { gemm_strided_dots<B>(p); };
+    case GemmForm::kColumnAsRow:
+      return prepare_tiles<B>(along_row<B>(p));
+    case GemmForm::kTransposedTiles:
+      return [p] { gemm_transposed<B>(p); };
+    default:
+      return prepare_tiles<B>(p);
   }
-  if (narrow) return [p] { gemm_transposed<B>(p); };
-  return [p] { gemm_tiles<B>(p); };
 }
 
 template <class B>

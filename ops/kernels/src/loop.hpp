@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <type_traits>
 #include <utility>
@@ -37,6 +38,27 @@ template <class B, class Op, int Half = static_cast<int>(kLanes<B>) / 2>
     x[i] = op(low, high);
   });
   if constexpr (Half > 1) return fold_all<B, Op, Half / 2>(x, op);
+  return x[0];
+}
+
+/// reduce_sum(x[i]) in lane i of the first `Count`; the lanes behind are unspecified. Where two
+/// vectors take turns every `Half` lanes, their sum and that of what they left out belong together:
+/// half the shuffles of fold_all().
+template <int Count, class B, int Half = static_cast<int>(kLanes<B>) / 2>
+B sum_all(B* x) {
+  constexpr int kWidth = static_cast<int>(kLanes<B>);
+  using Register = typename B::register_type;
+  unrolled<std::min(Count, Half)>([&](auto i) CHAINRULE_INLINE_BODY {
+    const Register a = x[i];
+    const Register b = x[i + Half < Count ? i + Half : i];
+    x[i] = [&]<int... I>(std::integer_sequence<int, I...>) CHAINRULE_INLINE_BODY {
+      return B(Register(__builtin_shufflevector(a, b, (I & Half ? kWidth + I : I)...))) +
+             B(Register(
+                 __builtin_shufflevector(a, b, (I & Half ? kWidth + I - Half : I + Half)...)));
+    }
+    (std::make_integer_sequence<int, kWidth>{});
+  });
+  if constexpr (Half > 1) return sum_all<std::min(Count, Half), B, Half / 2>(x);
   return x[0];
 }
 

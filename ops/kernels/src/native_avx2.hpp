@@ -15,6 +15,7 @@ using Floats = xsimd::batch<float, NativeArch>;
 using Doubles = xsimd::batch<double, NativeArch>;
 
 inline constexpr int kGemmRows = 6;
+inline constexpr int kVectorRegisters = 16;
 inline constexpr bool kHasFma = true;
 inline constexpr bool kHasTables = false;
 

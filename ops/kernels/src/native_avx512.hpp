@@ -16,6 +16,7 @@ using Doubles = xsimd::batch<double, NativeArch>;
 
 /// Most accumulator rows of the gemm microkernel at two vectors a row.
 inline constexpr int kGemmRows = 14;
+inline constexpr int kVectorRegisters = 32;
 /// fma() rounds once.
 inline constexpr bool kHasFma = true;
 /// look_up() takes an instruction.

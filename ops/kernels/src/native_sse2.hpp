@@ -15,6 +15,7 @@ using Floats = xsimd::batch<float, NativeArch>;
 using Doubles = xsimd::batch<double, NativeArch>;
 
 inline constexpr int kGemmRows = 4;
+inline constexpr int kVectorRegisters = 16;
 inline constexpr bool kHasFma = false;
 inline constexpr bool kHasTables = false;
 

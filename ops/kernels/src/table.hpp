@@ -88,6 +88,10 @@ constexpr Kernels<Value<B>> make_kernels() {
   k.transpose = &transpose<B>;
   k.gemm = &gemm<B>;
   k.prepare_gemm = &prepare_gemm<B>;
+  k.gemm_form = &gemm_form<B>;
+  k.prepare_dots = &prepare_dots<B>;
+  k.most_dot_columns = kMostDotColumns<B>;
+  k.prefers_dots = &prefers_dots<B>;
   k.softmax = &softmax<B>;
   k.softmax_backward = &softmax_backward<B>;
   k.log_softmax = &log_softmax<B>;

@@ -120,7 +120,7 @@ struct OpContext {
   std::array<ConstTensorView, kMaxInputs> inputs;
   TensorView output;
   TensorView saved;        ///< what forward keeps for backward; see OpDef::saved
-  ConstTensorView mirror;  ///< the transpose of input OpTraits::mirror_input, in backward
+  ConstTensorView mirror;  ///< the transpose of input OpTraits::mirror_input, where it is read
   ConstTensorView output_gradient;
   std::array<TensorView, kMaxInputs> input_gradients;  ///< data == nullptr: not wanted
   double* partial = nullptr;  ///< batch reductions: sums of this block, one per output column

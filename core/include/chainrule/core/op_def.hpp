@@ -66,8 +66,10 @@ struct OpTraits {
   /// Column j of that gradient depends on column j of dY alone: weight_gradient() may be called
   /// with windows of columns of both.
   bool weight_columns = false;
-  int mirror_input = -1;  ///< input whose transpose backward() reads as OpContext::mirror
-  int state_input = -1;   ///< first of the inputs that commit() may write (running statistics)
+  /// Input whose transpose backward() reads as OpContext::mirror; forward() too where
+  /// OpDef::forward_reads_mirror says so.
+  int mirror_input = -1;
+  int state_input = -1;  ///< first of the inputs that commit() may write (running statistics)
 };
 
 using OpFunction = void (*)(const OpContext&);
@@ -98,6 +100,9 @@ struct OpDef {
   Index (*workspace)(const InferContext&, Index rows) = nullptr;
   /// What forward of a whole-batch op computes beside flops_per_row, for all rows.
   double (*batch_flops)(const InferContext&, Index rows) = nullptr;
+
+  /// Whether forward is faster where it finds the mirror as well. Null: it does not look.
+  std::array<bool (*)(const InferContext&, const KernelTable&), 2> forward_reads_mirror{};
 
   std::array<OpFunction, 2> forward{};
   std::array<OpFunction, 2> backward{};  ///< null: the op has no gradient
@@ -222,10 +227,10 @@ constexpr auto prepare_function() -> PreparedCall (*)(const OpContext&, Argument
 ///
 ///     kName, kTraits, infer(), forward<T>(), and backward<T>() with jvp<T>() or kNoGradient = true
 ///
-/// always, and saved(), flops_per_row(), workspace(), batch_flops(), finish<T>(), commit<T>(),
-/// weight_gradient<T>() where the traits call for them. A missing member is a compile error that
-/// says which. With backward_jvp<T>() (and weight_gradient_jvp<T>() beside a weight_gradient) the
-/// op has second derivatives.
+/// always, and saved(), flops_per_row(), workspace(), batch_flops(), forward_reads_mirror<T>(),
+/// finish<T>(), commit<T>(), weight_gradient<T>() where the traits call for them. A missing member
+/// is a compile error that says which. With backward_jvp<T>() (and weight_gradient_jvp<T>() beside
+/// a weight_gradient) the op has second derivatives.
 ///
 /// forward, backward, finish and weight_gradient may return a function object of plain data, or a
 /// PreparedCall, that does the work. The runtime then asks for it when it binds a workspace, and a
@@ -325,6 +330,11 @@ constexpr OpDef define_op() {
                                                             0));
   }
   def.defined_weight_gradient = def.weight_gradient;
+  if constexpr (requires { &Op::template forward_reads_mirror<float>; }) {
+    static_assert(Op::kTraits.mirror_input >= 0);
+    def.forward_reads_mirror = {&Op::template forward_reads_mirror<float>,
+                                &Op::template forward_reads_mirror<double>};
+  }
   if constexpr (requires { &Op::saved; }) def.saved = &Op::saved;
   if constexpr (requires { &Op::flops_per_row; }) def.flops_per_row = &Op::flops_per_row;
   if constexpr (requires { &Op::workspace; }) def.workspace = &Op::workspace;

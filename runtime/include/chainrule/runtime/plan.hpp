@@ -19,8 +19,11 @@ namespace internal {
 struct PlanData;
 }
 
-/// Who multiplies matrices. `kFused` and `kAuto` give a row the same bits alone or in any batch;
-/// `kBlas` keeps repeatability and thread-count invariance on one OpenBLAS core type.
+/// Who multiplies matrices: our kernels (`kFused`), OpenBLAS (`kBlas`), or whoever is faster for a
+/// shape among those that keep the bits (`kAuto`). `kFused` and `kAuto` give a row the same bits
+/// alone or in any batch; `kBlas` keeps repeatability and thread-count invariance on one OpenBLAS
+/// core type. `kAuto` is `kFused` today: OpenBLAS wins by little, where a product is small, and by
+/// more than it would cost nowhere; HACKING.md has the table (benchmarks/gemm_paths).
 enum class GemmPath : std::uint8_t { kAuto, kFused, kBlas };
 
 /// "auto", "fused" or "blas"; anything else throws ArgumentError.

@@ -122,6 +122,18 @@ struct GemmFinish {
   const double* sgd = nullptr;
 };
 
+/// How prepare_gemm computes a product c (+)= a b: a function of the shapes, of which operands lie
+/// by rows, and of what follows. HACKING.md has what each of them gains.
+enum class GemmForm : std::uint8_t {
+  kTiles,            ///< tiles of c in registers, rows of b against elements of a
+  kOneTile,          ///< the same where one tile is all of c
+  kTransposedTiles,  ///< few columns, a by columns: tiles of c^T, whose vectors run along a's rows
+  kColumnAsRow,      ///< one column without gaps, a by columns: the row that it is in memory
+  kDots,             ///< one column, a by rows: vectors run along the inner dimension
+  kStridedDots,      ///< the same of a column of b with gaps, which is copied
+  kCount,
+};
+
 /// The kernels of one architecture for one element type. Views may have any leading dimension and
 /// any alignment; no kernel writes the padding between a row's columns and its leading dimension.
 /// `accumulate` false overwrites the destination without reading it. Rows are independent, and a
@@ -176,6 +188,16 @@ struct Kernels {
   /// That product, of what the operands hold when it is called.
   PreparedCall (*prepare_gemm)(StridedView<T> a, In b, Out c, bool accumulate,
                                const GemmFinish<T>& finish);
+  /// How that product is computed.
+  GemmForm (*gemm_form)(StridedView<T> a, In b, Out c, const GemmFinish<T>& finish);
+  /// c (+)= a b^T of at most most_dot_columns columns, both factors stored by rows, then `finish`.
+  /// An element is as many chains as a vector has lanes, added then; of more terms than 2 KiB hold
+  /// it is the sum of such blocks.
+  PreparedCall (*prepare_dots)(In a, In b, Out c, bool accumulate, const GemmFinish<T>& finish);
+  Index most_dot_columns;
+  /// Whether that is faster than prepare_gemm for so many columns of c and such an inner dimension;
+  /// never of one column, which prepare_gemm takes for dots anyway.
+  bool (*prefers_dots)(Index columns, Index inner);
 
   void (*softmax)(In x, Out y);
   void (*softmax_backward)(In y, In dy, Out dx, bool accumulate);
