@@ -138,5 +138,10 @@ void register_all() {
 
 int main(int argc, char** argv) {
   register_all();
-  return chainrule::bench::run(argc, argv);
+  return chainrule::bench::run(
+      argc, argv,
+      {.name = "gemm_paths",
+       .about = "The products of a layer by our kernels and by OpenBLAS on one thread, in turn:\n"
+                "shares of the FMA peak, and how much faster OpenBLAS is.\n",
+       .has_bits = false});
 }

@@ -170,6 +170,7 @@ TEST(Benchmarks, TellMisuse) {
       {"steps", CHAINRULE_STEPS},
       {"kernels", CHAINRULE_KERNELS},
       {"ops", CHAINRULE_OPS},
+      {"gemm_paths", CHAINRULE_GEMM_PATHS},
       {"infinite_width", CHAINRULE_INFINITE_WIDTH},
       {"linear_algebra", CHAINRULE_LINEAR_ALGEBRA},
 #ifdef CHAINRULE_STARTUP
