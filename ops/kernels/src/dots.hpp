@@ -95,13 +95,17 @@ class DotTarget {
   DotTarget(Out<B> c, const DotEnd<B>& end)
       : ld_(c.ld), accumulate_(end.accumulate), has_bias_(end.bias != nullptr), is_relu_(end.relu) {
     if (!has_bias_) return;
+    if constexpr (N == 1) {  // a vector of it can be loaded at once
+      for (int v = 0; v < kVectors; ++v) B(*end.bias).store_unaligned(bias_ + v * kWidth);
+      return;
+    }
     const Index rows = std::min<Index>(c.rows, DotShape<B, N>::kRows);
     for (Index r = 0; r < rows; ++r) std::memcpy(bias_ + r * N, end.bias, N * sizeof(T));
   }
 
   /// To `kRows` rows of c, of which sum[r * N + j] are the parts.
   template <int kRows>
-  [[gnu::noinline]] void store(T* c, B* sum) const {
+  [[gnu::noinline]] void store(T* c, B* sum) const {  // many small functions share it
     constexpr int kSums = kRows * N;
     alignas(64) T values[kVectors * kWidth];
     if (accumulate_) {
@@ -126,9 +130,22 @@ class DotTarget {
     });
   }
 
+  /// To one element of c's only column.
+  [[gnu::always_inline]] void store_one(T* c, B sum) const {
+    static_assert(N == 1);
+    B total = sum_all<1>(&sum);
+    if (accumulate_) total = B(*c) + total;
+    if (has_bias_) total = total + B(*bias_);
+    if (is_relu_) total = Relu<B>(nullptr)(total);
+    alignas(64) T values[kWidth];
+    total.store_unaligned(values);
+    *c = *values;
+  }
+
  private:
   template <int kCount>
   static B load_sums(const T* from) {
+    if constexpr (kCount == 1) return B(*from);  // the rest of its lanes is nobody's
     return kCount < kWidth ? load_first(from, kCount) : B::load_unaligned(from);
   }
 
@@ -205,14 +222,12 @@ void short_dot_rows(In<B> a, In<B> b, Out<B> c, const DotEnd<B>& end) {
   B sum[kRows];
   Index i = 0;
   for (; i + kRows <= c.rows; i += kRows, to += kRows * c.ld) {
-#pragma GCC unroll 1  // of so many functions, each shall be small
+#pragma GCC unroll 1  // small functions, and faster ones where rows come from memory
     for (int r = 0; r < kRows; ++r, from += a.ld) sum[r] = row.times(from);
     target.template store<kRows>(to, sum);
   }
-  for (; i < c.rows; ++i, from += a.ld, to += c.ld) {
-    sum[0] = row.times(from);
-    target.template store<1>(to, sum);
-  }
+#pragma GCC unroll 1
+  for (; i < c.rows; ++i, from += a.ld, to += c.ld) target.store_one(to, row.times(from));
 }
 
 inline constexpr int kMostShortVectors = 8;
