@@ -31,9 +31,6 @@ int run_main(std::string_view name, const std::function<int()>& body);
 /// understand.
 bool parse(CLI::App& app, int argc, char** argv);
 
-/// Throws FormatError when no file can be written at `path`; for those that are written in the end.
-void expect_writable(const std::string& path);
-
 /// A file that was asked for; none when its path is empty.
 struct Output {
   std::string path;

@@ -20,6 +20,7 @@
 
 #include "chainrule/kernels/dispatch.hpp"
 #include "chainrule/learn/evaluate.hpp"
+#include "chainrule/learn/output.hpp"
 #include "chainrule/runtime/machine.hpp"
 #include "figures.hpp"
 #include "measure.hpp"

@@ -15,6 +15,7 @@
 
 #include "build_info.hpp"
 #include "chainrule/core/error.hpp"
+#include "chainrule/learn/output.hpp"
 #include "chainrule/runtime/machine.hpp"
 #include "child.hpp"
 #include "program.hpp"

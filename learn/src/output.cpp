@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "chainrule/learn/output.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
 
+#include "chainrule/core/error.hpp"
 #include "file_io.hpp"
 
 namespace chainrule {
@@ -32,6 +36,11 @@ std::optional<int> descriptor_named(const fs::path& path) {
     if (error == std::errc{} && stop == end && descriptor >= 0) return descriptor;
   }
   return std::nullopt;
+}
+
+[[noreturn]] void fail_to_write(const fs::path& path, int error) {
+  throw FormatError(
+      fmt::format("cannot write '{}': {}", path.string(), std::generic_category().message(error)));
 }
 
 }  // namespace
@@ -60,6 +69,29 @@ void write_file(std::string_view contents, const fs::path& path) {
   internal::AtomicFile file(path);
   file.write(contents);
   file.commit();
+}
+
+void expect_writable(const fs::path& path) {
+  const Destination destination = destination_of(path);
+  if (destination.descriptor >= 0) {
+    const int flags = ::fcntl(destination.descriptor, F_GETFL);
+    if (flags < 0) fail_to_write(path, errno);
+    if ((flags & O_ACCMODE) == O_RDONLY) fail_to_write(path, EBADF);
+    return;
+  }
+  std::error_code ignored;
+  const fs::file_status status = fs::status(destination.path, ignored);
+  if (fs::is_directory(status)) fail_to_write(path, EISDIR);
+  if (destination.direct) {
+    if (::access(path.c_str(), W_OK) != 0) fail_to_write(path, errno);
+    return;
+  }
+  // Files appear by renaming one beside them, so what counts is whether that one can be made.
+  std::string probe = destination.path.string() + ".XXXXXX";
+  const int descriptor = ::mkstemp(probe.data());
+  if (descriptor < 0) fail_to_write(path, errno);
+  ::close(descriptor);
+  ::unlink(probe.c_str());
 }
 
 }  // namespace chainrule

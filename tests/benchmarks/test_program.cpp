@@ -7,6 +7,7 @@
 
 #include <stdexcept>
 
+#include "chainrule/learn/output.hpp"
 #include "process.hpp"
 #include "program.hpp"
 

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -22,11 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kMaxThreads = 1024;
-
-[[noreturn]] void fail_to_write(const fs::path& path, int error) {
-  throw FormatError(
-      fmt::format("cannot write '{}': {}", path.string(), std::generic_category().message(error)));
-}
 
 bool are_one_file(const fs::path& a, const fs::path& b) {
   const Destination first = destination_of(a), second = destination_of(b);
@@ -109,29 +100,6 @@ void expect_distinct(const std::vector<NamedFile>& outputs, const std::vector<Na
                                    outputs[i].path, other.option));
     }
   }
-}
-
-void expect_writable(const fs::path& path) {
-  const Destination destination = destination_of(path);
-  if (destination.descriptor >= 0) {
-    const int flags = ::fcntl(destination.descriptor, F_GETFL);
-    if (flags < 0) fail_to_write(path, errno);
-    if ((flags & O_ACCMODE) == O_RDONLY) fail_to_write(path, EBADF);
-    return;
-  }
-  std::error_code ignored;
-  const fs::file_status status = fs::status(destination.path, ignored);
-  if (fs::is_directory(status)) fail_to_write(path, EISDIR);
-  if (destination.direct) {
-    if (::access(path.c_str(), W_OK) != 0) fail_to_write(path, errno);
-    return;
-  }
-  // Files appear by renaming one beside them, so what counts is whether that one can be made.
-  std::string probe = destination.path.string() + ".XXXXXX";
-  const int descriptor = ::mkstemp(probe.data());
-  if (descriptor < 0) fail_to_write(path, errno);
-  ::close(descriptor);
-  ::unlink(probe.c_str());
 }
 
 void expect_finite(const Tensor& x, std::string_view what) {

@@ -16,6 +16,7 @@
 #include "chainrule/core/error.hpp"
 #include "chainrule/core/tensor.hpp"
 #include "chainrule/learn/evaluate.hpp"
+#include "chainrule/learn/output.hpp"
 #include "chainrule/runtime/executor.hpp"
 
 namespace chainrule::tools {
@@ -82,8 +83,6 @@ struct NamedFile {
 /// UsageError when two outputs, or an output and an input, are one file (or one pipe, but not a
 /// device such as /dev/null).
 void expect_distinct(const std::vector<NamedFile>& outputs, const std::vector<NamedFile>& inputs);
-/// Throws, before work is spent on what goes there, when a file at `path` could not be written.
-void expect_writable(const std::filesystem::path& path);
 /// FormatError naming row and column of the first value of `x` that is not finite.
 void expect_finite(const Tensor& x, std::string_view what);
 

@@ -201,12 +201,10 @@ InducingChoice inducing_choice(const GpFitOptions& options) {
   return {.count = options.inducing, .seed = options.optimizer.seed};
 }
 
-std::vector<double> column_means(const Tensor& y) { return Standardizer::fit(y).mean; }
-
 FittedProcess condition_sparse(const GpFitOptions& options, const CovarianceKernel& kernel,
                                double noise, std::optional<Model> model, const GpData& data) {
   SparseGaussianProcessOptions sparse{.noise = noise, .threads = options.compute.threads()};
-  if (!options.raw_targets) sparse.means = column_means(data.y);
+  if (!options.raw_targets) sparse.means = Standardizer::fit(data.y).mean;
   if (options.max_jitter) sparse.max_jitter = *options.max_jitter;
   SparseGaussianProcess gp(kernel, inducing_choice(options).of(kernel, data.x), data.y.columns(),
                            sparse);

@@ -26,4 +26,8 @@ CHAINRULE_API Destination destination_of(const std::filesystem::path& path);
 /// that fails.
 CHAINRULE_API void write_file(std::string_view contents, const std::filesystem::path& path);
 
+/// FormatError, with the system's reason, when write_file() could not write there: to be asked
+/// before work is spent on what goes there. Changes nothing.
+CHAINRULE_API void expect_writable(const std::filesystem::path& path);
+
 }  // namespace chainrule
